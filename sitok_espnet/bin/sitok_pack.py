@@ -1,0 +1,26 @@
+"""Pack a trained experiment into a folder that ``SiTok.from_pretrained`` opens (stage 9)."""
+
+import argparse
+import sys
+
+from sitok_espnet.checkpoint import pack
+from sitok_espnet.errors import SiTokError
+
+
+def main(cmd=None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="experiment directory (stage 5)")
+    parser.add_argument("--checkpoint", default=None, help="file name in it; default: best by its first criterion")
+    parser.add_argument("--output_dir", required=True)
+    args = parser.parse_args(cmd)
+    try:
+        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint)}")
+    except SiTokError as error:
+        print(f"sitok_pack: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Load a trained tokenizer from an experiment or packed directory, and pack one."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+import sitok_espnet
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.espnet_model import SiTokModel
+from sitok_espnet.sitok.slots import SLOTS, build_model
+
+UNTRAINED = "untrained"
+PACKED_WEIGHTS = "model.pth"
+PACKED_STATISTICS = "feats_stats.npz"
+PACKED_PIECES = "bpe.model"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """model: in eval mode. config: what built it. weights: the file read, None for the untrained model.
+
+    model_hash: 16 hex digits of architecture and weights; token dumps and packed directories carry it.
+    bpemodel: SentencePiece model of the CTC branch, None without one.
+    """
+
+    model: SiTokModel
+    config: dict[str, Any]
+    directory: Path
+    weights: Path | None
+    model_hash: str
+    bpemodel: Path | None
+
+
+def load_model(directory: str | Path, checkpoint: str | None = None, device: str = "cpu") -> LoadedModel:
+    """Open a packed directory (stage 9) or an experiment directory (stage 5).
+
+    Args:
+        directory: holds config.yaml and weights.
+        checkpoint: file name in it; by default the packed weights, or the experiment's best by its first criterion.
+            "untrained" gives the seeded random initialisation with the experiment's normalisation statistics.
+        device: where the model goes.
+
+    Raises:
+        SiTokError: files missing; weights of another architecture, mel or vocabulary.
+    """
+    directory = Path(directory)
+    config = _read_config(directory)
+    if checkpoint == UNTRAINED:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(config.get("seed") or 0))
+            model, weights = build_model(config), None
+    else:
+        weights = directory / (checkpoint or _default_checkpoint(directory, config))
+        model = build_model(config)
+        _load_weights(model, weights)
+    pieces = _find(directory, config.get("bpemodel"), "bpemodel")
+    model_hash = hash_model(config, model.state_dict())
+    return LoadedModel(model.to(device).eval(), config, directory, weights, model_hash, pieces)
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise SiTokError(
+            f"{directory} holds no config.yaml: give the folder of a trained experiment (stage 5) or a packed one (stage 9)"
+        )
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not set(SLOTS) & set(config):
+        raise SiTokError(f"{path} is not the configuration of a SiTok model")
+    normalize_conf = dict(config.get("normalize_conf") or {})
+    if config.get("normalize") is not None and "stats_file" in normalize_conf:
+        normalize_conf["stats_file"] = str(_find(directory, normalize_conf["stats_file"], "normalize_conf stats_file"))
+    return {**config, "normalize_conf": normalize_conf}
+
+
+def _find(directory: Path, name: str | None, option: str) -> Path | None:
+    """A file that the configuration names relative to its own folder, the current one, or the recipe above it."""
+    if name is None:
+        return None
+    for base in (directory, Path(), *directory.resolve().parents):
+        if (base / name).is_file():
+            return base / name
+    raise SiTokError(
+        f"{directory / 'config.yaml'}: {option} {name} is not found from the model's folder, the current folder or any "
+        "folder above the model: keep the recipe together, or pack the model (stage 9)"
+    )
+
+
+def _default_checkpoint(directory: Path, config: Mapping[str, Any]) -> str:
+    if (directory / PACKED_WEIGHTS).is_file():
+        return PACKED_WEIGHTS
+    phase, criterion = (config.get("best_model_criterion") or [["valid", "loss", "min"]])[0][:2]
+    return f"{phase}.{criterion}.best.pth"
+
+
+def _load_weights(model: SiTokModel, path: Path) -> None:
+    """Strictly: every key must match (ESPnet's own loader accepts missing ones)."""
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in path.parent.glob("*.pth"))) or "none"
+        raise SiTokError(f"{path} does not exist (checkpoints there: {there}): train it first (stage 5), or name another")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises many types for damaged files
+        raise SiTokError(f"{path} is not a readable checkpoint of weights ({error}): copy or train it again") from error
+    try:
+        model.load_state_dict(state, strict=True)
+    except SiTokError as error:
+        raise SiTokError(f"{path}: {error}") from error
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise SiTokError(
+            f"{path} does not belong to the configuration beside it (another architecture or vocabulary): {error}"
+        ) from error
+
+
+def hash_model(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """16 hex digits of everything that decides codes and audio: slots, their options, weights."""
+    architecture = model_config(config)
+    architecture.pop("normalize_conf", None)  # its statistics are buffers among the weights
+    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
+        digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def model_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a training configuration that a trained model needs."""
+    keys = [key for slot in SLOTS for key in (slot, f"{slot}_conf")] + ["model_conf", "token_list"]
+    return {key: config.get(key) for key in keys}
+
+
+def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = None) -> Path:
+    """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
+
+    It is made under a temporary name and moved into place; an existing folder is replaced.
+    """
+    output = Path(output)
+    loaded = load_model(experiment, checkpoint)
+    config = model_config(loaded.config) | {
+        "package_version": sitok_espnet.__version__,
+        "mel_hash": loaded.model.feats_extract.config.hash(),
+        "model_hash": loaded.model_hash,
+        "packed_from": loaded.weights.name if loaded.weights else UNTRAINED,
+    }
+    temporary = output.with_name(output.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    if config.get("normalize") is not None:
+        shutil.copyfile(config["normalize_conf"]["stats_file"], temporary / PACKED_STATISTICS)
+        config["normalize_conf"] = {**config["normalize_conf"], "stats_file": PACKED_STATISTICS}
+    if loaded.bpemodel is not None:
+        shutil.copyfile(loaded.bpemodel, temporary / PACKED_PIECES)
+        config["bpemodel"] = PACKED_PIECES
+    torch.save(loaded.model.state_dict(), temporary / PACKED_WEIGHTS)
+    (temporary / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    shutil.rmtree(output, ignore_errors=True)
+    temporary.rename(output)
+    return output

@@ -1,0 +1,15 @@
+"""Contract of the CTC slot."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+BLANK = 0
+
+
+class AbsCTC(nn.Module, ABC):
+    """Quantized latents -> logits over text pieces; piece 0 is the blank."""
+
+    @abstractmethod
+    def forward(self, quantized: Tensor) -> Tensor:
+        """(B, T, D) -> logits (B, T, V)."""

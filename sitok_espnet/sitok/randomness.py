@@ -1,0 +1,92 @@
+"""Where training and validation draw their times, noise and token drops from (DESIGN section 8)."""
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sitok_espnet.nn.distributed import rank
+
+VALIDATION_STRATA = 4
+
+
+class AbsDraws(ABC):
+    """Random quantities of one batch of B utterances. A loss is averaged over ``num_strata`` draws."""
+
+    num_strata: int
+
+    @abstractmethod
+    def times(self, stratum: int) -> Tensor:
+        """(B,) in [0, 1)."""
+
+    @abstractmethod
+    def noise(self, positions: int, width: int) -> Tensor:
+        """(B, positions, width), standard normal."""
+
+    @abstractmethod
+    def dropped(self, probability: float) -> Tensor:
+        """(B,) bool: utterances whose tokens the decoder does not see."""
+
+
+class TrainingDraws(AbsDraws):
+    """Fresh draws at every step, different on every rank.
+
+    ESPnet seeds the global generator with (seed, epoch), alike on all ranks. One number of that stream, together with
+    the rank, seeds this step's generator: resuming at an epoch boundary repeats the same draws (promise 5).
+    """
+
+    num_strata = 1
+
+    def __init__(self, batch_size: int, device: torch.device):
+        step_seed = int(torch.randint(2**31, ()).item())
+        self._generator = torch.Generator(device).manual_seed((step_seed << 16) + rank())
+        self._batch_size = batch_size
+        self._device = device
+
+    def times(self, stratum: int) -> Tensor:
+        """``t ~ U(0, 1)``, one per utterance."""
+        return torch.rand(self._batch_size, generator=self._generator, device=self._device)
+
+    def noise(self, positions: int, width: int) -> Tensor:
+        """Standard normal."""
+        shape = (self._batch_size, positions, width)
+        return torch.randn(shape, generator=self._generator, device=self._device)
+
+    def dropped(self, probability: float) -> Tensor:
+        """Bernoulli, one per utterance."""
+        return torch.rand(self._batch_size, generator=self._generator, device=self._device) < probability
+
+
+class ValidationDraws(AbsDraws):
+    """The same draws in every epoch and any batch: from the utterance id; times stratified, no drops."""
+
+    num_strata = VALIDATION_STRATA
+
+    def __init__(self, utterance_ids: Sequence[str], device: torch.device):
+        self._seeds = [zlib.crc32(u.encode()) for u in utterance_ids]
+        self._device = device
+
+    def times(self, stratum: int) -> Tensor:
+        """One time per utterance in ``[stratum, stratum + 1) / num_strata``."""
+        offsets = torch.tensor([seed / 2**32 for seed in self._seeds], dtype=torch.float64)
+        return ((stratum + offsets) / self.num_strata).float().clamp(max=1 - 1e-6).to(self._device)
+
+    def noise(self, positions: int, width: int) -> Tensor:
+        """Row i is :func:`utterance_noise` of utterance i, so that padding does not change it."""
+        return torch.stack([utterance_noise(seed, positions, width) for seed in self._seeds]).to(self._device)
+
+    def dropped(self, probability: float) -> Tensor:
+        """None."""
+        return torch.zeros(len(self._seeds), dtype=torch.bool, device=self._device)
+
+
+def utterance_noise(seed: int, positions: int, width: int) -> Tensor:
+    """(positions, width) standard normal fp32 on the CPU, drawn position by position from ``seed``.
+
+    NumPy's generator fills in sequence: a longer draw begins with the shorter one, on every machine (promise 3).
+    """
+    draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((positions, width), dtype=np.float32)
+    return torch.from_numpy(draw)

@@ -1,0 +1,150 @@
+"""The registry of swappable components, and the model built from a configuration.
+
+A new component is one file beside its kind, one line in ``SLOTS``, one YAML. Training (tasks/), inference and
+``sitok params`` all read this table; it imports no trainer, so that inference starts quickly.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from espnet2.layers.abs_normalize import AbsNormalize
+from espnet2.layers.global_mvn import GlobalMVN
+from torch import nn
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.ctc.abs_ctc import AbsCTC
+from sitok_espnet.sitok.ctc.llama import LlamaCTC
+from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder
+from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.encoder.abs_encoder import AbsEncoder
+from sitok_espnet.sitok.encoder.llama import LlamaEncoder
+from sitok_espnet.sitok.espnet_model import SiTokModel
+from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
+from sitok_espnet.sitok.mel.log_mel import LogMel
+from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
+from sitok_espnet.sitok.quantizer.ema_vq import EMAVectorQuantizer
+
+
+@dataclass(frozen=True)
+class Slot:
+    """contract: abstract base. choices: name -> class. default: name. given: arguments the model itself passes."""
+
+    contract: type
+    choices: dict[str, type]
+    default: str | None
+    given: tuple[str, ...] = ()
+    optional: bool = False
+
+
+SLOTS: dict[str, Slot] = {
+    "feats_extract": Slot(AbsFeatsExtract, {"log_mel": LogMel}, "log_mel"),
+    "normalize": Slot(AbsNormalize, {"global_mvn": GlobalMVN}, None, optional=True),
+    "encoder": Slot(AbsEncoder, {"llama": LlamaEncoder}, "llama", ("input_size",)),
+    "quantizer": Slot(AbsQuantizer, {"ema_vq": EMAVectorQuantizer}, "ema_vq", ("input_size",)),
+    "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size",), optional=True),
+    "decoder": Slot(
+        AbsDecoder, {"flow_matching": FlowMatchingDecoder}, "flow_matching", ("mel_size", "condition_size")
+    ),
+}
+MODEL_KEYS = ("stacking_factor", "lambda_ctc")
+
+
+def legal_keys(slot: str, name: str) -> list[str]:
+    """Configuration keys of one choice of a slot."""
+    parameters = inspect.signature(SLOTS[slot].choices[name].__init__).parameters
+    return [p for p in parameters if p != "self" and p not in SLOTS[slot].given]
+
+
+def _build_slot(slot: str, config: Mapping[str, Any], **given: Any) -> nn.Module | None:
+    name = config.get(slot, SLOTS[slot].default)
+    if name is None:
+        if not SLOTS[slot].optional:
+            raise SiTokError(f"{slot} may not be null: choose one of {', '.join(SLOTS[slot].choices)}")
+        return None
+    if name not in SLOTS[slot].choices:
+        raise SiTokError(f"{slot}: unknown choice {name!r}; there are {', '.join(SLOTS[slot].choices)}")
+    conf = dict(config.get(f"{slot}_conf") or {})
+    legal = legal_keys(slot, name)
+    unknown = sorted(set(conf) - set(legal))
+    if unknown:
+        raise SiTokError(
+            f"{slot}_conf of {slot} {name!r} has unknown keys: {', '.join(unknown)}; legal keys are {', '.join(legal)}"
+        )
+    return SLOTS[slot].choices[name](**{**given, **conf})
+
+
+def _vocab_size(config: Mapping[str, Any]) -> int:
+    """Size of the CTC vocabulary from ``ctc_conf: vocab_size`` or the token list; both must agree."""
+    stated = (config.get("ctc_conf") or {}).get("vocab_size")
+    tokens = config.get("token_list")
+    if tokens is not None and stated is not None and len(tokens) != stated:
+        raise SiTokError(
+            f"ctc_conf vocab_size is {stated}, but the token list has {len(tokens)} pieces: leave vocab_size out, or "
+            "use the token list it was made for"
+        )
+    if tokens is None and stated is None:
+        raise SiTokError("the CTC branch needs --token_list (stage 3 makes it) or ctc_conf vocab_size; or set ctc: null")
+    return stated if tokens is None else len(tokens)
+
+
+def build_model(config: Mapping[str, Any]) -> SiTokModel:
+    """Build the model that a configuration (a training YAML, or an experiment's config.yaml) describes.
+
+    ``token_list`` is a list of pieces here. Raises SiTokError naming the slot and its legal keys.
+    """
+    model_conf = dict(config.get("model_conf") or {})
+    unknown = sorted(set(model_conf) - set(MODEL_KEYS))
+    if unknown:
+        raise SiTokError(f"model_conf has unknown keys: {', '.join(unknown)}; legal keys are {', '.join(MODEL_KEYS)}")
+    stacking_factor = model_conf.get("stacking_factor", 4)
+    if not isinstance(stacking_factor, int) or stacking_factor < 1:
+        raise SiTokError(f"model_conf stacking_factor must be a whole number of at least 1, got {stacking_factor!r}")
+
+    feats_extract = _build_slot("feats_extract", config)
+    mel_size = feats_extract.output_size() * stacking_factor
+    normalize = _build_slot("normalize", config)
+    encoder = _build_slot("encoder", config, input_size=mel_size)
+    width = encoder.output_size()
+    quantizer = _build_slot("quantizer", config, input_size=width)
+    ctc = None
+    if config.get("ctc", SLOTS["ctc"].default) is not None:
+        ctc = _build_slot("ctc", _with_vocab(config), input_size=width)
+    decoder = _build_slot("decoder", config, mel_size=mel_size, condition_size=width)
+    return SiTokModel(
+        feats_extract,
+        normalize,
+        encoder,
+        quantizer,
+        ctc,
+        decoder,
+        token_list=list(config["token_list"]) if config.get("token_list") else None,
+        **model_conf,
+    )
+
+
+def _with_vocab(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with ``ctc_conf: vocab_size`` filled in."""
+    return {**config, "ctc_conf": {**(config.get("ctc_conf") or {}), "vocab_size": _vocab_size(config)}}
+
+
+def count_parameters(config: Mapping[str, Any]) -> dict[str, int]:
+    """Trainable parameters of every slot and "total", counted on the meta device.
+
+    EMA codebooks are buffers and do not count. Normalisation has no parameters and is left out, because its
+    statistics file need not exist yet. A training configuration without a stated CTC vocabulary counts 4,000 pieces.
+    """
+    config = {**config, "normalize": None}
+    if isinstance(config.get("token_list"), str):
+        config["token_list"] = None
+    if config.get("ctc", "llama") is not None and not config.get("token_list"):
+        config["ctc_conf"] = {"vocab_size": DEFAULT_VOCABULARY, **(config.get("ctc_conf") or {})}
+    with torch.device("meta"):
+        model = build_model(config)
+    counts = {slot: sum(p.numel() for p in part.parameters()) for slot, part in model.named_children()}
+    return {**counts, "total": sum(counts.values())}
+
+
+DEFAULT_VOCABULARY = 4000

@@ -1,0 +1,181 @@
+"""The flow-matching decoder: solver on fields with known solutions, objective, token drop, CFG, padding."""
+
+import logging
+import math
+
+import pytest
+import torch
+
+from sitok_espnet.sitok.decoder.abs_decoder import DecoderBatch, SamplingConfig
+from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder, euler_velocity, euler_x
+from sitok_espnet.sitok.randomness import AbsDraws, TrainingDraws, ValidationDraws, utterance_noise
+
+
+class FixedDraws(AbsDraws):
+    """Draws handed in by the test."""
+
+    num_strata = 1
+
+    def __init__(self, t, noise, dropped):
+        self._t, self._noise, self._dropped = t, noise, dropped
+
+    def times(self, stratum):
+        return self._t
+
+    def noise(self, positions, width):
+        return self._noise
+
+    def dropped(self, probability):
+        return self._dropped
+
+
+def small(**options):
+    torch.manual_seed(0)
+    decoder = FlowMatchingDecoder(
+        8, 6, num_layers=2, hidden_size=16, intermediate_size=24, num_heads=2, **{"prediction": "x", **options}
+    )
+    torch.nn.init.normal_(decoder.null_condition)
+    return decoder
+
+
+def batch_of(lengths, positions=5):
+    torch.manual_seed(1)
+    size = len(lengths)
+    valid = (torch.arange(positions)[None] < torch.tensor(lengths)[:, None]).float()[:, :, None]
+    return DecoderBatch(torch.randn(size, positions, 8), torch.randn(size, positions, 6), torch.tensor(lengths), valid)
+
+
+def test_euler_is_exact_on_a_constant_field_and_first_order_on_exponential_growth():
+    x = torch.tensor([[[1.0, -2.0]]], dtype=torch.float64)
+    torch.testing.assert_close(euler_velocity(lambda x, t: torch.full_like(x, 3.0), x, 7), x + 3.0)
+    for steps in (4, 8, 16):
+        torch.testing.assert_close(euler_velocity(lambda x, t: x, x, steps), x * (1 + 1 / steps) ** steps)
+    errors = [(euler_velocity(lambda x, t: x, x, n) - math.e * x).abs().max().item() for n in (32, 64)]
+    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.05)
+
+
+def test_euler_follows_time():
+    """dx/dt = 2t from 0 to 1 with left ends: sum of 2 (i / n) / n = (n - 1) / n."""
+    x = torch.zeros(2, 1, 1, dtype=torch.float64)
+    end = euler_velocity(lambda x, t: 2 * t[:, None, None].expand_as(x), x, 10)
+    torch.testing.assert_close(end, torch.full_like(x, 0.9))
+
+
+def test_x_solver_is_euler_on_its_velocity_and_ends_on_the_estimate():
+    torch.manual_seed(0)
+    start, matrix = torch.randn(1, 3, 4), torch.randn(4, 4)
+
+    def estimate(x, t):
+        return torch.tanh(x @ matrix) + t[:, None, None]
+
+    x = start
+    for i in range(5):
+        t = torch.full((1,), i / 5)
+        before = x
+        x = x + (estimate(x, t) - x) / (1 - i / 5) / 5
+    torch.testing.assert_close(euler_x(estimate, start, 5), x)
+    last = estimate(before, torch.full((1,), 0.8))
+    torch.testing.assert_close(euler_x(estimate, start, 5), last)
+    assert torch.equal(euler_x(estimate, start, 1), estimate(start, torch.zeros(1)))
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "x"])
+def test_loss_formula(prediction):
+    decoder, batch = small(prediction=prediction), batch_of([5, 3])
+    t, noise = torch.tensor([0.25, 0.99]), torch.randn(2, 5, 8)
+    dropped = torch.tensor([False, True])
+    got = decoder.loss(batch, FixedDraws(t, noise, dropped)).loss
+    total, count = 0.0, 0
+    for row, length in enumerate((5, 3)):
+        x, eps = batch.target[row : row + 1], noise[row : row + 1]
+        condition = decoder.condition_input(batch.quantized[row : row + 1])
+        if dropped[row]:
+            condition = decoder.null_condition.expand_as(condition)
+        x_t = t[row] * x + (1 - t[row]) * eps
+        out = decoder.predict(x_t, t[row : row + 1], condition, torch.tensor([length]))
+        error = (out - (x - eps)).abs() if prediction == "velocity" else (out - x).abs() / max(1 - t[row].item(), 0.05)
+        total, count = total + error[0, :length].sum(), count + length * 8
+    torch.testing.assert_close(got, total / count)
+
+
+def test_guidance_formula_and_that_zero_costs_one_evaluation(monkeypatch):
+    decoder, batch = small(), batch_of([5])
+    noise, calls = torch.randn(1, 5, 8), []
+    predict = decoder.predict
+    monkeypatch.setattr(decoder, "predict", lambda *a: calls.append(1) or predict(*a))
+    decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(3, 0.0))
+    assert len(calls) == 3
+    calls.clear()
+    got = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(1, 1.5))
+    assert len(calls) == 2
+    t, condition = torch.zeros(1), decoder.condition_input(batch.quantized)
+    with_tokens = predict(noise, t, condition, batch.lengths)
+    without = predict(noise, t, decoder.null_condition.expand_as(condition), batch.lengths)
+    # v = v_c + w (v_c - v_u), one step of the velocity (x_hat - x_0) / 1 from x_0.
+    v_c, v_u = with_tokens - noise, without - noise
+    torch.testing.assert_close(got, noise + v_c + 1.5 * (v_c - v_u))
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "x"])
+def test_sample_does_not_depend_on_padding(prediction):
+    decoder, batch = small(prediction=prediction), batch_of([5, 3])
+    noise = torch.randn(2, 5, 8)
+    together = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(4, 0.5))
+    alone = decoder.sample(batch.quantized[1:, :3], batch.lengths[1:], noise[1:, :3], SamplingConfig(4, 0.5))
+    torch.testing.assert_close(together[1:, :3], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_narrow_velocity_decoder_warns_and_bad_options_are_refused(caplog):
+    with caplog.at_level(logging.WARNING):
+        FlowMatchingDecoder(512, 64, num_layers=1, hidden_size=64, intermediate_size=64, num_heads=1, prediction="x")
+        assert not caplog.records
+        FlowMatchingDecoder(512, 64, num_layers=1, hidden_size=64, intermediate_size=64, num_heads=1)
+        assert "prediction=x" in caplog.text
+    with pytest.raises(ValueError, match="prediction"):
+        small(prediction="noise")
+    for bad in ({"steps": 0}, {"cfg_scale": -1.0}):
+        with pytest.raises(ValueError, match="must"):
+            SamplingConfig(**bad)
+
+
+def test_training_draws_repeat_with_the_seed_and_differ_between_steps_and_ranks(monkeypatch):
+    device = torch.device("cpu")
+
+    def draw():
+        draws = TrainingDraws(4, device)
+        return torch.cat((draws.times(0), draws.noise(2, 3).flatten()))
+
+    torch.manual_seed(7)
+    first, second = draw(), draw()
+    torch.manual_seed(7)
+    assert torch.equal(first, draw()) and torch.equal(second, draw())
+    assert not torch.equal(first, second)
+    monkeypatch.setattr("sitok_espnet.sitok.randomness.rank", lambda: 1)
+    torch.manual_seed(7)
+    assert not torch.equal(first, draw())
+
+
+def test_training_draws_have_the_right_distributions():
+    torch.manual_seed(0)
+    draws = TrainingDraws(20000, torch.device("cpu"))
+    t = draws.times(0)
+    assert 0 <= t.min() and t.max() < 1 and abs(t.mean() - 0.5) < 0.01 and abs(t.var() - 1 / 12) < 0.003
+    noise = draws.noise(2, 3)
+    assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
+    assert abs(draws.dropped(0.1).float().mean() - 0.1) < 0.01
+
+
+def test_validation_draws_depend_on_the_utterance_alone_and_cover_time():
+    device = torch.device("cpu")
+    together, alone = ValidationDraws(["a", "b", "c"], device), ValidationDraws(["b"], device)
+    assert torch.equal(together.noise(6, 4)[1, :3], alone.noise(3, 4)[0])
+    for stratum in range(4):
+        t = together.times(stratum)
+        assert torch.equal(t[1:2], alone.times(stratum))
+        assert ((stratum / 4 <= t) & (t < (stratum + 1) / 4)).all()
+    assert not together.dropped(0.9).any()
+
+
+def test_longer_noise_begins_with_the_shorter():
+    assert torch.equal(utterance_noise(3, 50, 5)[:7], utterance_noise(3, 7, 5))
+    assert not torch.equal(utterance_noise(3, 7, 5), utterance_noise(4, 7, 5))
