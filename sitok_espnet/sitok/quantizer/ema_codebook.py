@@ -125,8 +125,9 @@ class EMACodebook(nn.Module):
             noise = torch.randn(entries.shape, generator=generator).to(entries)
             entries = entries + JITTER * pool.std() * noise
         self.entries.copy_(self._on_manifold(entries))
-        self.ema_count.fill_(1.0)
-        self.ema_sum.copy_(self.entries)
+        # Every entry starts with the mean count of an update, so that unused ones are found dead soon.
+        self.ema_count.fill_(pooled.item() / self._pooling_updates / size)
+        self.ema_sum.copy_(self.entries * self.ema_count[:, None])
         self.num_updates += 1
 
     def _revive(self, pool: Tensor) -> None:
