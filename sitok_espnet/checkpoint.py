@@ -28,7 +28,6 @@ class LoadedModel:
     """model: in eval mode. config: what built it. weights: the file read, None for the untrained model.
 
     model_hash: 16 hex digits of architecture and weights; token dumps and packed directories carry it.
-    bpemodel: SentencePiece model of the CTC branch, None without one.
     """
 
     model: SiTokModel
@@ -36,7 +35,6 @@ class LoadedModel:
     directory: Path
     weights: Path | None
     model_hash: str
-    bpemodel: Path | None
 
 
 def load_model(directory: str | Path, checkpoint: str | None = None, device: str = "cpu") -> LoadedModel:
@@ -61,9 +59,8 @@ def load_model(directory: str | Path, checkpoint: str | None = None, device: str
         weights = directory / (checkpoint or _default_checkpoint(directory, config))
         model = build_model(config)
         _load_weights(model, weights)
-    pieces = _find(directory, config.get("bpemodel"), "bpemodel")
     model_hash = hash_model(config, model.state_dict())
-    return LoadedModel(model.to(device).eval(), config, directory, weights, model_hash, pieces)
+    return LoadedModel(model.to(device).eval(), config, directory, weights, model_hash)
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
@@ -156,8 +153,9 @@ def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = No
     if config.get("normalize") is not None:
         shutil.copyfile(config["normalize_conf"]["stats_file"], temporary / PACKED_STATISTICS)
         config["normalize_conf"] = {**config["normalize_conf"], "stats_file": PACKED_STATISTICS}
-    if loaded.bpemodel is not None:
-        shutil.copyfile(loaded.bpemodel, temporary / PACKED_PIECES)
+    pieces = _find(loaded.directory, loaded.config.get("bpemodel"), "bpemodel")
+    if pieces is not None:
+        shutil.copyfile(pieces, temporary / PACKED_PIECES)
         config["bpemodel"] = PACKED_PIECES
     torch.save(loaded.model.state_dict(), temporary / PACKED_WEIGHTS)
     (temporary / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -42,7 +42,7 @@ class EMAVectorQuantizer(AbsQuantizer):
         """(K,)."""
         return (self.codebook.entries.size(0),)
 
-    def _latents(self, x: Tensor) -> Tensor:
+    def search_space(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, d), on the unit sphere if so configured."""
         latents = self.project_in(x.float())
         return F.normalize(latents, dim=-1) if self.codebook.l2_normalize else latents
@@ -50,7 +50,7 @@ class EMAVectorQuantizer(AbsQuantizer):
     def forward(self, x: Tensor, lengths: Tensor) -> QuantizerOutput:
         """(B, T, D), lengths (B,) -> :class:`QuantizerOutput`, N = 1."""
         with torch.autocast(x.device.type, enabled=False):
-            latents = self._latents(x)
+            latents = self.search_space(x)
             valid = valid_mask(lengths, x.size(1))
             learning = self.training and not self.frozen
             if learning and not self.codebook.initialised:
@@ -71,7 +71,7 @@ class EMAVectorQuantizer(AbsQuantizer):
     def encode(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, 1)."""
         with torch.autocast(x.device.type, enabled=False):
-            latents = self._latents(x)
+            latents = self.search_space(x)
             return self.codebook.search(latents.flatten(0, 1)).view(*latents.shape[:2], 1)
 
     def decode_codes(self, codes: Tensor) -> Tensor:

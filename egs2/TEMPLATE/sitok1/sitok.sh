@@ -1,0 +1,319 @@
+#!/usr/bin/env bash
+# The SiTok tokenizer recipe, stage by stage; a corpus' run.sh calls it with its own settings.
+set -euo pipefail
+
+# ---- Options: every variable of this block is --name VALUE on the command line ----
+
+# General
+stage=1                # the first stage to run
+stop_stage=9           # the last one; uploading (10) must be asked for
+skip_stages=""         # stages in between to leave out, as "6 9"
+ngpu=1                 # GPUs a node for training; 0 is the CPU
+num_nodes=1            # machines for training
+nj=4                   # parallel jobs for data and statistics
+inference_nj=1         # parallel jobs for the token dump
+gpu_inference=false    # dump and score on the GPU
+python=python3
+dumpdir=dump
+expdir=exp
+
+# Data
+train_set=train
+valid_set=dev
+test_sets="test"       # several: "test_clean test_other"
+downloads=""           # where local/data.sh finds its corpus; empty: what db.sh says
+local_data_opts=""     # more options for local/data.sh
+min_wav_duration=0.1   # seconds; training and validation only, test sets are never filtered
+max_wav_duration=40
+
+# Text pieces of the CTC branch
+bpemode=unigram
+nbpe=4000              # lines of the token list, <blank>, <unk> and <sos/eos> included
+
+# Statistics and training
+train_config=conf/train_sitok.yaml
+train_args=""          # more options for training, as "--encoder_conf num_layers=2"
+sitok_tag=""           # name of the experiment; empty: from train_config, the pieces and train_args
+sitok_stats_dir=""     # empty: ${expdir}/sitok_stats
+
+# Tokens and scores
+inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
+steps=16               # sampler steps
+cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
+eval_args=""           # more options for sitok_synth_systems
+
+# Upload
+hf_repo=""             # owner/name
+
+help_message="usage: $0 [--name VALUE ...]
+$(sed -n '/^# ---- Options/,/^help_message/{/^help_message/d;s/^# ----.*/Options and their defaults:/;p}' "${BASH_SOURCE[0]}")"
+
+run_args=$(printf '%q ' "$0" "$@")
+. ./path.sh
+. "${SITOK_ROOT}/local/parse_options.sh"
+. ./cmd.sh
+
+# ---- Helpers ----
+
+log() {
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${0##*/}" "${BASH_LINENO[0]}" "$*"
+}
+
+die() {
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) error: %s\n' -1 "${0##*/}" "${BASH_LINENO[0]}" "$*" >&2
+    exit 1
+}
+
+# need FILE STAGE: the file must be there and not empty; if not, say which stage makes it.
+need() {
+    [ -s "$1" ] || die "$1 is missing: run stage $2 first"
+}
+
+for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
+    [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} must be a whole number, not '${!number}'"
+done
+[ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
+
+stages_log=${expdir}/stage_seconds.tsv
+[ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
+token_dir=data/token_list/bpe_${bpemode}${nbpe}
+train_dir=${dumpdir}/raw/${train_set}
+valid_dir=${dumpdir}/raw/${valid_set}
+if [ -z "${sitok_tag}" ]; then
+    sitok_tag=$(basename "${train_config}" .yaml)
+    sitok_tag=${sitok_tag#train_}_bpe${nbpe}
+    sitok_tag=${sitok_tag#sitok_}
+    # "--encoder_conf num_layers=2" becomes "_encoder_confnum_layers2"
+    sitok_tag+=$(printf '%s' "${train_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,+-]//g')
+fi
+sitok_exp=${expdir}/sitok_${sitok_tag}
+token_dump=${dumpdir}/tokens/${sitok_tag}
+device=cpu
+inference_gpus=0
+if "${gpu_inference}"; then
+    device=cuda
+    inference_gpus=1
+fi
+checkpoint_opts=()
+[ -z "${inference_model}" ] || checkpoint_opts=(--checkpoint "${inference_model}")
+
+# Transcripts are optional: a set without `text` trains everything but the CTC branch.
+has_text() {
+    [ -s "${train_dir}/text" ]
+}
+
+# Options about text pieces, for stages 4 and 5, in the array text_opts.
+set_text_opts() {
+    text_opts=(--use_preprocessor false)
+    if has_text; then
+        need "${token_dir}/tokens.txt" 3
+        text_opts=(--use_preprocessor true --token_type bpe)
+        text_opts+=(--bpemodel "${token_dir}/bpe.model" --token_list "${token_dir}/tokens.txt")
+    fi
+}
+
+need_formatted() {
+    local set
+    for set in "$@"; do
+        need "${dumpdir}/raw/${set}/wav.scp" 2
+    done
+}
+
+need_trained() {
+    need "${sitok_exp}/config.yaml" 5
+    [ -e "${sitok_exp}/train.done" ] || die "${sitok_exp} is not finished: run stage 5 first, it resumes where it" \
+        "stopped (to go on with the best checkpoint so far: touch ${sitok_exp}/train.done)"
+}
+
+# ---- Stages ----
+
+stage_1() {
+    local opts=()
+    [ -z "${downloads}" ] || opts+=(--downloads "${downloads}")
+    # shellcheck disable=SC2206 # several options in one string
+    opts+=(${local_data_opts})
+    local/data.sh "${opts[@]}"
+}
+
+stage_2() {
+    local set limits
+    # shellcheck disable=SC2086 # a list of names
+    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+        need "data/${set}/wav.scp" 1
+    done
+    # shellcheck disable=SC2086
+    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+        limits=()
+        if [ "${set}" = "${train_set}" ] || [ "${set}" = "${valid_set}" ]; then
+            limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
+        fi
+        ${python} "${SITOK_ROOT}/local/check_data_dir.py" "data/${set}"
+        ${python} "${SITOK_ROOT}/local/format_wav_scp.py" --fs 24000 --nj "${nj}" "${limits[@]}" \
+            --in_dir "data/${set}" --out_dir "${dumpdir}/raw/${set}"
+        ${python} "${SITOK_ROOT}/local/check_data_dir.py" "${dumpdir}/raw/${set}"
+    done
+}
+
+stage_3() {
+    need_formatted "${train_set}"
+    if ! has_text; then
+        log "${train_dir}/text does not exist: no text pieces, the CTC branch must be off (--ctc null)"
+        return
+    fi
+    ${python} "${SITOK_ROOT}/local/train_sentencepiece.py" --data_dir "${train_dir}" --out_dir "${token_dir}" \
+        --nbpe "${nbpe}" --model_type "${bpemode}"
+}
+
+stage_4() {
+    need_formatted "${train_set}" "${valid_set}"
+    [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
+    local logdir=${sitok_stats_dir}.logs jobs=${nj} name lines job inputs=()
+    set_text_opts
+    rm -rf "${logdir}" "${sitok_stats_dir}.tmp"
+    mkdir -p "${logdir}"
+    for name in train valid; do
+        lines=$(wc -l <"${dumpdir}/raw/$([ "${name}" = train ] && echo "${train_set}" || echo "${valid_set}")/wav.scp")
+        jobs=$((lines < jobs ? lines : jobs))
+    done
+    split_scp "${train_dir}/wav.scp" "${logdir}/train" "${jobs}"
+    split_scp "${valid_dir}/wav.scp" "${logdir}/valid" "${jobs}"
+
+    cat >"${logdir}/run.sh" <<EOF
+#!/usr/bin/env bash
+cd $(printf %q "${PWD}") && ${run_args}--stage 4 --stop_stage 4 "\$@"
+EOF
+    chmod +x "${logdir}/run.sh"
+    log "logs: ${logdir}/stats.*.log"
+    # shellcheck disable=SC2086 # options in one string
+    ${train_cmd} JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
+        ${python} -m sitok_espnet.bin.sitok_train --collect_stats true --ngpu 0 \
+        --config "${train_config}" "${text_opts[@]}" \
+        --train_data_path_and_name_and_type "${train_dir}/wav.scp,speech,sound" \
+        --valid_data_path_and_name_and_type "${valid_dir}/wav.scp,speech,sound" \
+        --train_shape_file "${logdir}/train.JOB.scp" --valid_shape_file "${logdir}/valid.JOB.scp" \
+        --output_dir "${logdir}/stats.JOB" ${train_args}
+    for ((job = 1; job <= jobs; job++)); do
+        inputs+=(--input_dir "${logdir}/stats.${job}")
+    done
+    ${python} -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${sitok_stats_dir}.tmp"
+    rm -rf "${sitok_stats_dir}"
+    mv "${sitok_stats_dir}.tmp" "${sitok_stats_dir}"
+}
+
+# split_scp FILE PREFIX N: contiguous parts PREFIX.1.scp ... PREFIX.N.scp; none is empty while N <= lines.
+split_scp() {
+    awk -v parts="$3" -v prefix="$2" -v lines="$(wc -l <"$1")" \
+        '{ print > (prefix "." int((NR - 1) * parts / lines) + 1 ".scp") }' "$1"
+}
+
+stage_5() {
+    need_formatted "${train_set}" "${valid_set}"
+    need "${sitok_stats_dir}/train/feats_stats.npz" 4
+    need "${sitok_stats_dir}/train/speech_shape" 4
+    need "${sitok_stats_dir}/valid/speech_shape" 4
+    [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
+    set_text_opts
+    local opts=() launcher=${cuda_cmd} name dir
+    for name in train valid; do
+        dir=$([ "${name}" = train ] && echo "${train_dir}" || echo "${valid_dir}")
+        opts+=("--${name}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
+        if has_text; then
+            need "${dir}/text" 2
+            opts+=("--${name}_data_path_and_name_and_type" "${dir}/text,text,text")
+        fi
+        opts+=("--${name}_shape_file" "${sitok_stats_dir}/${name}/speech_shape")
+    done
+    [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
+
+    mkdir -p "${sitok_exp}"
+    rm -f "${sitok_exp}/train.done"
+    cat >"${sitok_exp}/run.sh" <<EOF
+#!/usr/bin/env bash
+# Resumes this training; options after it win.
+cd $(printf %q "${PWD}") && ${run_args}--stage 5 --stop_stage 5 "\$@"
+EOF
+    chmod +x "${sitok_exp}/run.sh"
+    log "log: ${sitok_exp}/train.log"
+    # shellcheck disable=SC2086 # options in one string
+    ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${sitok_exp}/train.log" \
+        --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${sitok_exp}/.dist_init_" \
+        --multiprocessing_distributed true -- \
+        ${python} -m sitok_espnet.bin.sitok_train --config "${train_config}" "${text_opts[@]}" \
+        --normalize global_mvn --normalize_conf "stats_file=${sitok_stats_dir}/train/feats_stats.npz" \
+        --resume true --output_dir "${sitok_exp}" "${opts[@]}" ${train_args}
+    date +%Y-%m-%dT%H:%M:%S >"${sitok_exp}/train.done"
+}
+
+stage_6() {
+    log "no refinement is configured: nothing to do"
+}
+
+stage_7() {
+    local set
+    # shellcheck disable=SC2086
+    need_formatted "${train_set}" "${valid_set}" ${test_sets}
+    need_trained
+    # shellcheck disable=SC2086
+    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+        # Tokens of an earlier training are not resumed but made again.
+        [ ! "${sitok_exp}/train.done" -nt "${token_dump}/${set}/plan.json" ] || rm -rf "${token_dump:?}/${set}"
+        log "tokens of ${set}, logs: ${token_dump}/logs/${set}.*.log"
+        ${decode_cmd} --gpu "${inference_gpus}" JOB=1:"${inference_nj}" "${token_dump}/logs/${set}.JOB.log" \
+            ${python} -m sitok_espnet.bin.sitok_dump --model "${sitok_exp}" "${checkpoint_opts[@]}" \
+            --wav_scp "${dumpdir}/raw/${set}/wav.scp" --output_dir "${token_dump}/${set}" \
+            --device "${device}" --num_jobs "${inference_nj}" --job JOB
+    done
+}
+
+stage_8() {
+    local set out opts
+    # shellcheck disable=SC2086
+    need_formatted "${train_set}" ${test_sets}
+    need_trained
+    need "${token_dump}/${train_set}/manifest.json" 7
+    for set in ${test_sets}; do
+        out=${sitok_exp}/eval/${set}
+        opts=()
+        ! has_text || opts+=(--train_text "${train_dir}/text")
+        log "resynthesis of ${set}, log: ${out}/synth.log"
+        # shellcheck disable=SC2086 # options in one string
+        ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
+            ${python} -m sitok_espnet.bin.sitok_synth_systems --model "${sitok_exp}" "${checkpoint_opts[@]}" \
+            --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
+            --steps "${steps}" --cfg_scale "${cfg_scale}" ${eval_args}
+        log "scores of ${set}, log: ${out}/score.log"
+        ${decode_cmd} "${out}/score.log" \
+            ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
+            --train_tokens "${token_dump}/${train_set}" "${opts[@]}"
+        log "results: ${out}/RESULTS.md"
+        cat "${out}/RESULTS.md"
+    done
+}
+
+stage_9() {
+    need_trained
+    ${python} -m sitok_espnet.bin.sitok_pack --model "${sitok_exp}" "${checkpoint_opts[@]}" \
+        --output_dir "${sitok_exp}/packed"
+}
+
+stage_10() {
+    need "${sitok_exp}/packed/config.yaml" 9
+    local command=(hf upload "${hf_repo:-OWNER/NAME}" "${sitok_exp}/packed" .)
+    log "upload command: ${command[*]}"
+    [ -n "${hf_repo}" ] || die "say where to: --hf_repo OWNER/NAME"
+    [ -n "${HF_TOKEN:-}" ] || die "no credentials: export HF_TOKEN=... (an access token that may write ${hf_repo})"
+    "${command[@]}"
+}
+
+stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "training" "refinement" "token dump"
+    "resynthesis and scores" "packing" "upload")
+
+mkdir -p "${expdir}"
+for ((number = stage; number <= stop_stage && number <= 10; number++)); do
+    [[ " ${skip_stages} " != *" ${number} "* ]] || continue
+    log "stage ${number}: ${stage_names[number]}"
+    began=${SECONDS}
+    "stage_${number}"
+    log "stage ${number}: done in $((SECONDS - began)) s"
+    printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${stages_log}"
+done

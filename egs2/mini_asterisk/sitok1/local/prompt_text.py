@@ -1,0 +1,83 @@
+"""From the transcript list of an Asterisk prompt package to words that are really spoken."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from num2words import num2words
+
+from sitok_espnet.errors import SiTokError
+
+# Remarks in brackets describe the recording. One that names a sound means that (part of) it is not speech.
+_REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
+_NOT_SPEECH = re.compile(r"beep|tone|sound|silence", re.IGNORECASE)
+_INITIALS = re.compile(r"\b(?:[a-z]\.)+[a-z]\b\.?")  # a.m. and p.m.
+# Spelling errors of the list itself; the recording says the word on the right.
+_SPELLING = {
+    "en": {
+        "exclaimation": "exclamation",
+        "fourtieth": "fortieth",
+        "represenatives": "representatives",
+        "umute": "unmute",
+        "un-indentified": "unidentified",
+        "witheld": "withheld",
+    }
+}
+_SYMBOLS = {"en": {"#": " pound ", "*": " star ", "www.": "w w w dot ", ".org": " dot org "}}
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """The words of a prompt, or None and the reason why it is left out."""
+
+    words: str | None
+    reason: str = ""
+
+
+def read_transcripts(path: str | Path) -> dict[str, str]:
+    """Read `key: text` lines of a gzipped list (comments begin with `;`, a byte-order mark is allowed)."""
+    transcripts: dict[str, str] = {}
+    with gzip.open(path, "rt", encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            line = line.strip()
+            if not line or line.startswith(";"):
+                continue
+            key, colon, text = line.partition(":")
+            if not colon:
+                raise SiTokError(f"{path}:{number}: expected `key: text`, found {line!r}")
+            if key in transcripts:
+                raise SiTokError(f"{path}:{number}: the prompt {key!r} occurs twice")
+            transcripts[key] = text.strip()
+    return transcripts
+
+
+def spell_number(digits: str, lang: str) -> str:
+    """Spell a number as the prompts say it.
+
+    Up to three digits is a quantity ("500" five hundred); four and more are extensions and passwords, said digit by
+    digit. A decimal point is spoken.
+    """
+    parts = [digits] if "." in digits or len(digits) <= 3 else list(digits)
+    return " ".join(num2words(float(p) if "." in p else int(p), lang=lang) for p in parts)
+
+
+def clean(text: str, lang: str = "en") -> Cleaned:
+    """Normalise one transcript to lower-case words of letters and apostrophes."""
+    if any(_NOT_SPEECH.search(remark) for remark in _REMARK.findall(text)):
+        return Cleaned(None, "a beep, another sound or silence")
+    text = unicodedata.normalize("NFC", _REMARK.sub(" ", text)).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    for wrong, right in _SPELLING.get(lang, {}).items():
+        text = text.replace(wrong, right)
+    for symbol, words in _SYMBOLS.get(lang, {}).items():
+        text = text.replace(symbol, words)
+    text = _INITIALS.sub(lambda m: m.group().replace(".", " "), text)
+    # "h.323" and "3d" are letters and digits said one by one, "28.8" is one number.
+    text = re.sub(r"([a-z])\.?(\d+)", lambda m: f"{m[1]} {' '.join(m[2])}", text)
+    text = re.sub(r"(\d+(?:\.\d+)?)", lambda m: f" {spell_number(m[1], lang)} ", text)
+    # Everything but letters and an apostrophe inside a word separates words.
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text)
+    return Cleaned(" ".join(words)) if words else Cleaned(None, "no words in the transcript")

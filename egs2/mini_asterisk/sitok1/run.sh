@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# SiTok on English telephone prompts: one speaker, 24 minutes, made for a laptop.
+#   conf/train_sitok_mini.yaml       about 15 minutes on 2 cores (default)
+#   conf/tuning/                     longer runs and a GPU: --train_config conf/tuning/... [--ngpu 1]
+# 256 pieces: at 12.5 Hz every training utterance has at least as many tokens as its transcript needs (stage 3).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./sitok.sh \
+    --train_set train \
+    --valid_set dev \
+    --test_sets test \
+    --nbpe 256 \
+    --ngpu 0 \
+    --nj 2 \
+    --train_config conf/train_sitok_mini.yaml \
+    "$@"

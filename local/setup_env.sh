@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# usage: local/setup_env.sh [PYTHON]
+#
+# Makes .venv with this package and everything it needs, or says that it is current. A stamp inside .venv, written last,
+# holds a checksum of what decides its contents: an interrupted set-up has none and is gone on with the next time.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${1:-python3}
+stamp=.venv/sitok_setup.stamp
+extras=eval,data,tts,dev
+
+fail() {
+    echo "set-up: error: $*" >&2
+    exit 1
+}
+
+command -v "${python}" >/dev/null || fail "there is no ${python} on this machine: make setup PYTHON=/path/to/python3"
+version=$("${python}" -c 'import sys; print(*sys.version_info[:2], sep=".")')
+"${python}" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "${python} is Python ${version}, at least 3.10 is needed: make setup PYTHON=/path/to/python3"
+
+wanted=$(cat setup.py pyproject.toml constraints.txt local/setup_env.sh <(echo "python ${version}") | cksum)
+if [ -x .venv/bin/python ] && [ -f "${stamp}" ] && [ "$(cat "${stamp}")" = "${wanted}" ]; then
+    echo "set-up: .venv is current"
+    exit 0
+fi
+
+began=${SECONDS}
+rm -f "${stamp}"
+if [ "$(.venv/bin/python -c 'import sys; print(*sys.version_info[:2], sep=".")' 2>/dev/null)" != "${version}" ]; then
+    rm -rf .venv
+fi
+# The tested versions need Python 3.11; an older one takes the newest that setup.py allows.
+constraints=(--constraint constraints.txt)
+if [ "${version}" = 3.10 ]; then
+    echo "set-up: Python 3.10: constraints.txt does not apply, the newest allowed versions are taken"
+    constraints=()
+fi
+
+if command -v uv >/dev/null; then
+    [ -d .venv ] || uv venv --quiet --python "$(command -v "${python}")" .venv
+    install=(uv pip install --python .venv/bin/python)
+else
+    if [ ! -d .venv ]; then
+        "${python}" -m venv .venv ||
+            fail "${python} cannot make environments (on Debian: apt-get install python3-venv), or install uv"
+    fi
+    install=(.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off)
+fi
+echo "set-up: installing into .venv with ${install[0]##*/} (several GB with torch's CUDA libraries; minutes)"
+"${install[@]}" --quiet "${constraints[@]}" --editable ".[${extras}]"
+# Its own requirement `webrtcvad` does not import with today's setuptools; webrtcvad-wheels (extra eval) replaces it.
+"${install[@]}" --quiet "${constraints[@]}" --no-deps resemblyzer
+
+# ESPnet's text modules make NLTK fetch two resources when they are imported, which fails noisily without a network.
+# Nothing here uses them: two empty archives in place of them keep it quiet.
+.venv/bin/python - <<'EOF'
+import zipfile
+from pathlib import Path
+
+for name in ("taggers/averaged_perceptron_tagger_eng.zip", "corpora/cmudict.zip"):
+    path = Path(".venv/nltk_data", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    zipfile.ZipFile(path, "w").close()
+EOF
+
+echo "${wanted}" >"${stamp}.tmp"
+mv "${stamp}.tmp" "${stamp}"
+echo "set-up: done in $((SECONDS - began)) s"

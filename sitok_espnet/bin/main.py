@@ -1,0 +1,106 @@
+"""The command `sitok`. Parsing only; torch and the model are imported by the sub-command that runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from sitok_espnet import __version__
+from sitok_espnet.errors import SiTokError
+
+INPUTS = "audio files, directories (searched for audio), or a wav.scp"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """One sub-parser a verb; `run` names the module whose `run(args)` does it."""
+    parser = argparse.ArgumentParser(
+        prog="sitok", description="SiTok: speech to tokens at a low rate, and tokens to speech."
+    )
+    parser.add_argument("--version", action="version", version=f"sitok {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    encode = verbs.add_parser("encode", help="audio to tokens", description="Encode audio to tokens.")
+    encode.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
+    encode.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="NAME.ark: a token file with NAME.scp, NAME.utt2num_samples and NAME.manifest.json beside it; any other "
+        "name: a dump directory as in the recipe, resumed if interrupted",
+    )
+    _add_model(encode)
+    _add_audio(encode)
+    encode.set_defaults(module="sitok_espnet.bin.encode")
+
+    decode = verbs.add_parser("decode", help="tokens to audio", description="Decode tokens to 24 kHz wav files.")
+    decode.add_argument("tokens", nargs="+", metavar="TOKENS", help="NAME.ark, NAME.scp, or a dump directory")
+    decode.add_argument("-o", "--output", required=True, help="directory for <utterance>.wav")
+    _add_model(decode)
+    _add_decoder(decode)
+    decode.set_defaults(module="sitok_espnet.bin.decode")
+
+    resynth = verbs.add_parser(
+        "resynth", help="audio to tokens to audio", description="Encode and decode: hear what the tokens keep."
+    )
+    resynth.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
+    resynth.add_argument("-o", "--output", required=True, help="directory for <utterance>.wav")
+    _add_model(resynth)
+    _add_audio(resynth)
+    _add_decoder(resynth)
+    resynth.set_defaults(module="sitok_espnet.bin.resynth")
+
+    params = verbs.add_parser(
+        "params", help="parameters of a configuration", description="Count parameters per slot, without building them."
+    )
+    params.add_argument("config", help="model or training YAML")
+    params.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    params.set_defaults(module="sitok_espnet.bin.params")
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("SITOK_MODEL"),
+        help="packed model or experiment directory (default: the environment variable SITOK_MODEL)",
+    )
+    parser.add_argument("--checkpoint", help="file in the directory, or `untrained` (default: packed or best)")
+    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="(default: %(default)s)")
+
+
+def _add_audio(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resample", action="store_true", help="convert other sampling rates instead of refusing")
+    parser.add_argument("--batch_seconds", type=float, default=120.0, help="audio in a batch (default: %(default)s)")
+
+
+def _add_decoder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=16, help="solver steps (default: %(default)s)")
+    parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance, 0 is off (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument("--vocoder", default="griffin_lim", help="(default: %(default)s)")
+    parser.add_argument(
+        "--vocoder_conf", nargs="*", default=[], metavar="KEY=VALUE", help="options of the vocoder: iterations=100"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sitok`; returns the exit status. Errors meant for people are one line on stderr and status 2."""
+    args = get_parser().parse_args(argv)
+    try:
+        if getattr(args, "model", "") is None:
+            raise SiTokError("no model: give --model DIRECTORY, or set the environment variable SITOK_MODEL")
+        import_module(args.module).run(args)
+    except (SiTokError, OSError) as error:
+        # One line, whatever a library put into its message.
+        print("sitok: error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sitok: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Score the systems that sitok_synth_systems wrote: results.json, RESULTS.md, spectrograms (stage 8, second half)."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from sitok_espnet import __version__
+from sitok_espnet.errors import SiTokError
+
+MODULE = "sitok_espnet.bin.sitok_score"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--eval_dir", required=True, help="directory filled by sitok_synth_systems; results go there")
+    parser.add_argument("--data_dir", required=True, help="the originals: wav.scp and, if there are transcripts, text")
+    parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
+    parser.add_argument("--train_tokens", default=None, help="token dump of the training set (stage 7)")
+    parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="rows of the table; default: all")
+    parser.add_argument("--metrics", nargs="+", default=None, metavar="METRIC", help="columns; default: all")
+    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--nj", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--spectrograms", type=int, default=3, help="number of utterances to draw")
+    return parser
+
+
+def main(cmd=None) -> int:
+    """Entry point."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    try:
+        run(args, sys.argv[1:] if cmd is None else list(cmd))
+    except SiTokError as error:
+        print(f"sitok_score: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace, arguments: list[str]) -> None:
+    """Measure, write results.json and RESULTS.md, draw."""
+    from sitok_espnet.evaluate.files import write_json, write_text
+    from sitok_espnet.evaluate.metrics import METRICS
+    from sitok_espnet.evaluate.plots import draw_utterances
+    from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
+    from sitok_espnet.evaluate.report import Request, build_results, measure
+    from sitok_espnet.evaluate.systems import SYSTEMS
+    from sitok_espnet.evaluate.table import render
+
+    for option in ("resamples", "nj"):
+        if getattr(args, option) < 1:
+            raise SiTokError(f"--{option} must be at least 1, not {getattr(args, option)}")
+    request = Request(
+        eval_dir=Path(args.eval_dir),
+        data_dir=Path(args.data_dir),
+        systems=tuple(args.systems or SYSTEMS),
+        metrics=tuple(args.metrics or METRICS),
+        train_text=Path(args.train_text) if args.train_text else None,
+        train_tokens=Path(args.train_tokens) if args.train_tokens else None,
+        resamples=args.resamples,
+        seed=args.seed,
+        processes=args.nj,
+    )
+    scores = measure(request)
+    results = build_results(request, scores)
+    results["provenance"] = {
+        "command": command_line(MODULE, arguments),
+        "commit": git_commit(),
+        "package_version": __version__,
+        "seed": args.seed,
+        "machine": describe_machine(),
+    }
+    write_json(request.eval_dir / "results.json", results)
+    page = render(results)
+    write_text(request.eval_dir / "RESULTS.md", page)
+    print(page)
+    draw_utterances(scores.references, scores.audio, scores.texts, args.spectrograms, request.eval_dir / "spectrograms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Synthesize the test set with every system of the score table (stage 8, first half)."""
+
+import argparse
+import hashlib
+import logging
+import sys
+from pathlib import Path
+
+from sitok_espnet.errors import SiTokError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--model", required=True, help="experiment directory (stage 5) or packed directory (stage 9)")
+    parser.add_argument("--checkpoint", default=None, help="file name in it; default: the packed or best one")
+    parser.add_argument("--data_dir", required=True, help="directory with wav.scp, formatted by stage 2")
+    parser.add_argument("--output_dir", required=True, help="evaluation directory to fill")
+    parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="which ones; default: all")
+    parser.add_argument("--steps", type=int, default=16, help="solver steps of the decoder")
+    parser.add_argument("--cfg_scale", type=float, default=1.0, help="token guidance of reconstruction_cfg")
+    parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the choice of other tokens")
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--vocoder", default="griffin_lim", help="mel to waveform")
+    return parser
+
+
+def main(cmd=None) -> int:
+    """Entry point."""
+    args = get_parser().parse_args(cmd)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    try:
+        run(args)
+    except SiTokError as error:
+        print(f"sitok_synth_systems: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Open the model and write the systems' audio."""
+    from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
+    from sitok_espnet.evaluate.systems import SYSTEMS, Workshop
+    from sitok_espnet.inference import SiTok
+    from sitok_espnet.inputs import read_scp
+
+    def open_model(checkpoint: str | None) -> SiTok:
+        return SiTok.from_pretrained(args.model, checkpoint=checkpoint, device=args.device, vocoder=args.vocoder)
+
+    inputs = sorted(read_scp(Path(args.data_dir, "wav.scp")), key=lambda item: item.utt)
+    tokenizer = open_model(args.checkpoint)
+    shop = Workshop(inputs, tokenizer, lambda: open_model("untrained"), args.steps, args.cfg_scale, args.seed)
+    config_file = Path(args.model, "config.yaml")
+    card = ModelCard(
+        checkpoint=args.checkpoint or "default",
+        model_hash=tokenizer.model_hash,
+        mel_hash=tokenizer.mel_config.hash(),
+        config_hash=hashlib.sha256(config_file.read_bytes()).hexdigest()[:16],
+        parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
+        frame_rate=str(tokenizer.frame_rate),
+        codebook_sizes=tokenizer.codebook_sizes,
+        vocoder=args.vocoder,
+    )
+    synthesize(shop, card, Path(args.output_dir), args.systems or list(SYSTEMS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Metrics: one file each behind AbsMetric, built by name from METRICS.
+
+A new metric is one file and one line here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
+from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
+from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
+from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
+from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
+from sitok_espnet.evaluate.metrics.stoi import STOI
+from sitok_espnet.evaluate.metrics.wer import WordErrorRate
+from sitok_espnet.evaluate.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What metrics may need besides audio.
+
+    Attributes:
+        train_texts: transcripts from which a recogniser's language model may learn sentences.
+        test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
+    """
+
+    train_texts: tuple[str, ...] = ()
+    test_texts: tuple[str, ...] = ()
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """One recogniser shared by WER and CER (it remembers its last transcripts, so both cost one recognition)."""
+        return Recognizer(self.train_texts, self.test_texts)
+
+
+METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
+    "wer": lambda context: WordErrorRate(context.recognizer),
+    "cer": lambda context: CharacterErrorRate(context.recognizer),
+    "sim": lambda context: SpeakerSimilarity(),
+    "dnsmos": lambda context: DNSMOSOverall(),
+    "stoi": lambda context: STOI(),
+    "mel": lambda context: MelDistance(),
+}
+
+
+def build_metric(name: str, context: MetricContext) -> AbsMetric:
+    """Build a metric by name.
+
+    Raises:
+        SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
+    """
+    if name not in METRICS:
+        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(METRICS)} (option --metrics)")
+    return METRICS[name](context)
+
+
+__all__ = [
+    "METRICS",
+    "AbsMetric",
+    "Measurement",
+    "MetricContext",
+    "MetricUnavailable",
+    "NotMeasurable",
+    "Sample",
+    "build_metric",
+]

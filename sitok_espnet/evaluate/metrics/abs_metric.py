@@ -1,0 +1,111 @@
+"""The contract of a metric: a name card and one measurement per utterance (ours).
+
+A corpus value is always sum(numerators) / sum(denominators), so that means (denominator 1) and pooled ratios such as
+WER (errors / words) go through the same bootstrap.
+"""
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One utterance of one system beside its reference.
+
+    Attributes:
+        utterance: id.
+        reference: (S,) float32 samples in [-1, 1], the original recording.
+        hypothesis: (S',) float32 samples, what the system made of it.
+        sample_rate: Hz, of both.
+        text: transcript of the reference, None if there is none.
+    """
+
+    utterance: str
+    reference: np.ndarray
+    hypothesis: np.ndarray
+    sample_rate: int
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One utterance's share of a ratio.
+
+    Attributes:
+        numerator, denominator: the utterance's value is their quotient; NaN and 0 if it was excluded.
+        detail: what a reader may want beside the number: recognised words, a clipping notice, why it was excluded.
+    """
+
+    numerator: float
+    denominator: float = 1.0
+    detail: str = ""
+
+    @property
+    def excluded(self) -> bool:
+        """True if the utterance does not count."""
+        return not (math.isfinite(self.numerator) and self.denominator > 0)
+
+    @property
+    def value(self) -> float:
+        """numerator / denominator, NaN if excluded."""
+        return math.nan if self.excluded else self.numerator / self.denominator
+
+
+class AbsMetric(ABC):
+    """A number per utterance.
+
+    Class attributes (the name card; every table and JSON file prints it):
+        name: key on the command line and in results.json.
+        title: column heading.
+        unit: what one unit of the number is.
+        higher_is_better: direction.
+        sample_rate: Hz at which the metric listens; the audio is resampled to it (sitok_espnet.audio) where it differs.
+        intrusive: True if it compares with the reference, so that the reference itself is trivially perfect.
+        decimals: digits after the point in the table.
+    Instance attributes:
+        model, version: which model in which version gave the number.
+
+    Raises:
+        MetricUnavailable: from the constructor, with a remedy, if a package or a file is missing.
+    """
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool
+    sample_rate: int
+    intrusive: bool = False
+    decimals: int = 2
+    model: str
+    version: str
+
+    @abstractmethod
+    def measure(self, sample: Sample) -> Measurement:
+        """Measure one utterance.
+
+        Raises:
+            NotMeasurable: the utterance cannot be measured; it is reported as excluded.
+        """
+
+    def card(self) -> dict:
+        """The name card, as it stands in results.json."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "unit": self.unit,
+            "direction": "higher is better" if self.higher_is_better else "lower is better",
+            "model": self.model,
+            "version": self.version,
+            "sample_rate": self.sample_rate,
+            "intrusive": self.intrusive,
+            "decimals": self.decimals,
+        }
+
+    def fingerprint(self) -> str:
+        """Changes whenever cached measurements of this metric may no longer be used."""
+        return hashlib.sha256(json.dumps(self.card(), sort_keys=True).encode()).hexdigest()[:16]

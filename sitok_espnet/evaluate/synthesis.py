@@ -1,0 +1,148 @@
+"""Write the audio of every system into an evaluation directory; finished systems are kept."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from sitok_espnet.audio import write_audio
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
+from sitok_espnet.evaluate.provenance import describe_machine
+from sitok_espnet.evaluate.systems import SYSTEMS, SystemUnavailable, Workshop
+
+NOT_RUN = "not_run"  # file in a system's folder with the reason why it has no audio
+SETTINGS = "settings.json"
+TOKENIZER = "tokenizer.json"
+TOKENS = "tokens.json"
+TIMING = "timing.json"
+CTC_TEXT = "ctc_text"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the score table must know about the model without opening it.
+
+    Attributes:
+        checkpoint: name of the weights' file.
+        model_hash, mel_hash, config_hash: 16 hex digits each.
+        parameters: number of trainable parameters.
+        frame_rate: tokens a second, an exact fraction such as "25/2".
+        codebook_sizes: entries of each codebook.
+        vocoder: its name.
+        ctc_not_run: why there are no CTC transcripts, or None if there are.
+    """
+
+    checkpoint: str
+    model_hash: str
+    mel_hash: str
+    config_hash: str
+    parameters: int
+    frame_rate: str
+    codebook_sizes: tuple[int, ...]
+    vocoder: str
+    ctc_not_run: str | None = None
+
+
+def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Sequence[str]) -> None:
+    """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
+
+    A system whose wav.scp is there, made with the same settings, is kept. ``reconstruction`` also writes timing.json.
+
+    Raises:
+        SiTokError: unknown system, unreadable audio.
+    """
+    unknown = [name for name in systems if name not in SYSTEMS]
+    if unknown:
+        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {', '.join(SYSTEMS)} (option --systems)")
+    for name in systems:
+        folder = output_dir / name
+        settings = _settings(shop, card, name)
+        if _finished(folder, settings):
+            logging.info("%s: finished, kept", name)
+            continue
+        _write_system(shop, name, folder, settings)
+        if name == "reconstruction":
+            _write_timing(shop, output_dir)
+    _write_model_outputs(shop, card, output_dir)
+
+
+def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
+    """Everything that decides a system's audio."""
+    data = "\n".join(f"{item.utt} {item.location} {_size(item.location)}" for item in shop.inputs)
+    settings = {
+        "system": name,
+        "model_hash": card.model_hash,
+        "vocoder": card.vocoder,
+        "steps": shop.steps,
+        "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
+        "seed": shop.seed,
+        "data_hash": hashlib.sha256(data.encode()).hexdigest()[:16],
+    }
+    return {"system": name, "data_hash": settings["data_hash"]} if name == "original" else settings
+
+
+def _size(location: str) -> int:
+    path = Path(location)
+    return path.stat().st_size if path.is_file() else 0  # an archive entry has no size of its own
+
+
+def _finished(folder: Path, settings: dict) -> bool:
+    if not (folder / "wav.scp").is_file():
+        return False
+    if (folder / SETTINGS).is_file() and read_json(folder / SETTINGS) == settings:
+        return True
+    logging.warning("%s was made with other settings: it is made again", folder)
+    return False
+
+
+def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> None:
+    for stale in ("wav.scp", NOT_RUN):
+        (folder / stale).unlink(missing_ok=True)
+    locations = {}
+    progress = tqdm(zip(shop.inputs, SYSTEMS[name](shop), strict=True), desc=name, total=len(shop.inputs), unit="utt")
+    try:
+        for item, wav in progress:
+            path = folder / "wav" / f"{item.utt}.wav"
+            write_audio(path, wav, shop.tokenizer.sample_rate)
+            locations[item.utt] = str(path)
+    except SystemUnavailable as error:
+        write_text(folder / NOT_RUN, f"{error}\n")
+        logging.warning("%s: not run: %s", name, error)
+        return
+    write_json(folder / SETTINGS, settings)
+    write_table(folder / "wav.scp", locations)  # last: its presence means finished
+
+
+def _write_timing(shop: Workshop, output_dir: Path) -> None:
+    content = {
+        "threads": torch.get_num_threads(),
+        "device": str(shop.tokenizer.device),
+        "steps": shop.steps,
+        "cfg_scale": 0.0,
+        "batch": "one utterance, after one warm-up utterance",
+        "machine": describe_machine(),
+        "utterances": {utt: asdict(timing) for utt, timing in sorted(shop.timings.items())},
+    }
+    write_json(output_dir / TIMING, content)
+
+
+def _write_model_outputs(shop: Workshop, card: ModelCard, output_dir: Path) -> None:
+    """Tokens, the CTC branch's transcripts and the model's card."""
+    codes = {item.utt: shop.codes(item) for item in shop.inputs}
+    tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
+    write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
+    content = asdict(card)
+    try:
+        transcripts = shop.tokenizer.transcribe(list(codes.values()))
+    except SiTokError as error:
+        content["ctc_not_run"] = str(error)
+        (output_dir / CTC_TEXT).unlink(missing_ok=True)
+    else:
+        write_table(output_dir / CTC_TEXT, dict(zip(codes, transcripts, strict=True)))
+    write_json(output_dir / TOKENIZER, content)

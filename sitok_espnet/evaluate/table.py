@@ -1,0 +1,216 @@
+"""results.json -> RESULTS.md: every cell is a number with its interval, a dash with a reason, or "not run: reason"."""
+
+from collections.abc import Mapping, Sequence
+
+TITLES = {
+    "original": "original",
+    "copy_synthesis": "copy synthesis",
+    "reconstruction": "reconstruction",
+    "reconstruction_cfg": "reconstruction with CFG",
+    "untrained": "untrained",
+    "mean_mel": "control: mean mel",
+    "other_tokens": "control: other tokens",
+}
+
+
+def render(results: Mapping) -> str:
+    """The whole page as Markdown."""
+    parts = [
+        "# Results",
+        _headline(results),
+        _systems_table(results),
+        _legend(results),
+        "## Tokenizer",
+        _tokenizer_table(results),
+        "## Comparisons",
+        _comparisons(results),
+        "## Provenance",
+        _provenance(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; cells are escaped so that no text can break it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
+
+
+def _escape(cell: str) -> str:
+    return " ".join(str(cell).split()).replace("|", "\\|") or " "
+
+
+def cell_text(cell: Mapping, decimals: int) -> str:
+    """A number with its interval, or why there is none."""
+    if cell["status"] == "not run":
+        return f"not run: {cell['reason']}"
+    if cell["status"] == "reference":
+        return "-"
+    text = f"{cell['value']:.{decimals}f} [{cell['low']:.{decimals}f}, {cell['high']:.{decimals}f}]"
+    excluded = len(cell.get("excluded", {}))
+    return text + (f" ({excluded} excluded)" if excluded else "")
+
+
+def _headline(results: Mapping) -> str:
+    data, bootstrap = results["data"], results["bootstrap"]
+    return (
+        f"{data['utterances']} test utterances, {data['with_transcript']} of them with a transcript "
+        f"({data['reference_words']} words). In brackets: {bootstrap['confidence']:.0%} percentile bootstrap intervals "
+        f"over utterances ({bootstrap['resamples']} resamples, seed {bootstrap['seed']})."
+    )
+
+
+def _decimals(results: Mapping, name: str) -> int:
+    return results["metrics"][name].get("decimals", 3)
+
+
+def _systems_table(results: Mapping) -> str:
+    metrics = results["metrics"]
+    arrows = {"higher is better": " ↑", "lower is better": " ↓"}
+    header = ["system"]
+    header += [
+        card.get("title", name.upper()) + arrows.get(card.get("direction"), "") for name, card in metrics.items()
+    ]
+    rows = []
+    for system, content in results["systems"].items():
+        cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
+        rows.append([TITLES.get(system, system), *cells])
+    return markdown_table(header, rows)
+
+
+def _legend(results: Mapping) -> str:
+    lines = []
+    for name, card in results["metrics"].items():
+        if card.get("status") == "not run":
+            lines.append(f"- {name}: not run: {card['reason']}")
+            continue
+        text = f"- {card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
+        text += f"at {card['sample_rate']} Hz"
+        if card.get("pronounced_by_rule"):
+            text += f"; pronounced by spelling rules only: {', '.join(card['pronounced_by_rule'])}"
+        lines.append(text + ".")
+    lines += [f"- {note}" for note in _notes(results)]
+    return "\n".join(lines)
+
+
+def _notes(results: Mapping) -> list[str]:
+    notes = []
+    cells = [
+        (system, name, cell)
+        for system, content in results["systems"].items()
+        for name, cell in content["metrics"].items()
+    ]
+    if any(cell["status"] == "reference" for _, _, cell in cells):
+        notes.append('"-": the original compared with itself is perfect by construction.')
+    for system, name, cell in cells:
+        if cell.get("excluded"):
+            reasons = "; ".join(f"{utt}: {reason}" for utt, reason in sorted(cell["excluded"].items()))
+            notes.append(f"excluded from {name} of {system.replace('_', ' ')}: {reasons}.")
+    for system, content in results["systems"].items():
+        clipped = [
+            utt
+            for utt, scores in content["utterances"].items()
+            if "dnsmos" in scores and scores["dnsmos"].get("detail")
+        ]
+        if clipped:
+            notes.append(f"clipped to [-1, 1] for DNSMOS in {system.replace('_', ' ')}: {', '.join(clipped)}.")
+    return notes
+
+
+def _tokenizer_table(results: Mapping) -> str:
+    rows = [
+        ["CTC decoder, CER", cell_text(results["ctc"]["cer"], 3)],
+        ["CTC decoder, WER", cell_text(results["ctc"]["wer"], 3)],
+    ]
+    for part, title in (("train", "training dump"), ("test", "test set")):
+        use = results["codebook"][part]
+        if use["status"] == "not run":
+            rows.append([f"codebook use, {title}", cell_text(use, 0)])
+            rows.append([f"perplexity, {title}", cell_text(use, 0)])
+            continue
+        used = ", ".join(f"{share:.1%} of {size:,}" for share, size in zip(use["used"], use["sizes"], strict=True))
+        perplexity = ", ".join(
+            f"{value:.1f} ({value / size:.1%} of {size:,})"
+            for value, size in zip(use["perplexity"], use["sizes"], strict=True)
+        )
+        rows.append([f"codebook use, {title}", f"{used} ({use['tokens']:,} tokens)"])
+        rows.append([f"perplexity, {title}", perplexity])
+    bits = results["bits_per_second"]
+    if bits["status"] == "measured":
+        sizes = " + ".join(f"log2({size:,})" for size in bits["codebook_sizes"])
+        rows.append(["bits per second", f"{bits['value']:.1f} = {bits['frame_rate']} x ({sizes})"])
+    else:
+        rows.append(["bits per second", cell_text(bits, 1)])
+    speed = results["speed"]
+    for part, title in (("encode", "encode"), ("decode", "decode (tokens to mel)"), ("vocoder", "vocoder")):
+        name = f"real-time factor, {title}"
+        if speed["status"] == "not run":
+            rows.append([name, cell_text(speed, 3)])
+        else:
+            steps = f", {speed['steps']} steps" if part == "decode" else ""
+            rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
+    table = markdown_table(["quantity", "value"], rows)
+    if speed["status"] == "measured":
+        table += (
+            f"\n\nReal-time factor: seconds of computing a second of audio; {speed['batch']}, on "
+            f"{speed['device']} with {speed['threads']} threads ({_machine(speed['machine'])})."
+        )
+    return table
+
+
+def _machine(machine: Mapping) -> str:
+    return ", ".join(
+        [
+            f"{machine['processor']}, {machine['cores']} cores",
+            machine["memory"],
+            f"accelerator: {machine['accelerator']}",
+            f"Python {machine['python']}, torch {machine['torch']}",
+        ]
+    )
+
+
+def _comparisons(results: Mapping) -> str:
+    measured = [name for name, card in results["metrics"].items() if card.get("status") != "not run"]
+    rows = []
+    for pair in results["comparisons"]:
+        for name in measured:
+            cell = pair["metrics"][name]
+            title = f"{pair['first']} - {pair['second']}".replace("_", " ")
+            if cell["status"] == "not run":
+                rows.append([title, results["metrics"][name]["title"], cell_text(cell, 3), "-", "-", "-"])
+                continue
+            verdict = "better" if cell["first_is_better"] else "worse" if cell["value"] else "equal"
+            rows.append(
+                [
+                    title,
+                    results["metrics"][name]["title"],
+                    cell_text(cell, _decimals(results, name)),
+                    f"{cell['p_value']:.4f}",
+                    verdict,
+                    "overlap" if cell["intervals_overlap"] else "apart",
+                ]
+            )
+    header = ["systems", "metric", "difference (paired bootstrap)", "p, two-sided", "the first is", "own intervals"]
+    closed = results["mel_distance_closed"]
+    if closed["status"] == "measured":
+        way = f"{closed['value']:.1%} [{closed['low']:.1%}, {closed['high']:.1%}]"
+    else:
+        way = cell_text(closed, 3)
+    sentence = f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
+    return markdown_table(header, rows) + "\n\n" + sentence
+
+
+def _provenance(results: Mapping) -> str:
+    made = results.get("provenance", {})
+    lines = [f"- {key.replace('_', ' ')}: `{value}`" for key, value in made.items() if key != "machine"]
+    if "machine" in made:
+        lines.append(f"- machine: {_machine(made['machine'])}")
+    card = results["tokenizer"]
+    if card["status"] == "measured":
+        lines.append(
+            f"- model: {card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
+            f"configuration {card['config_hash']}, mel {card['mel_hash']}, vocoder {card['vocoder']}"
+        )
+    else:
+        lines.append(f"- model: {cell_text(card, 0)}")
+    return "\n".join(lines)

@@ -1,0 +1,373 @@
+"""Class SiTok: waveforms to tokens and back, in batches that do not change the result."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sitok_espnet.audio import check_waveform
+from sitok_espnet.checkpoint import LoadedModel, load_model
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
+from sitok_espnet.sitok.mel.config import MelConfig
+from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
+from sitok_espnet.vocoder.choices import build_vocoder
+
+DECODE_BATCH_SECONDS = 120.0
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@contextmanager
+def exact_inference() -> Iterator[None]:
+    """Inference mode with TF32 (and its CPU relatives) off; the process's settings come back afterwards."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul)
+    saved = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.inference_mode():
+            yield
+    finally:
+        for backend, value in zip(backends, saved, strict=True):
+            backend.fp32_precision = value
+
+
+def utterance_noise(seed: int, frames: int, n_mels: int) -> np.ndarray:
+    """(frames, n_mels) float32 standard normal, drawn frame-major: a longer draw begins with the shorter."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
+    return np.random.Generator(np.random.PCG64(int(seed))).standard_normal((frames, n_mels), dtype=np.float32)
+
+
+def make_batches(lengths: Sequence[int], budget: float) -> list[list[int]]:
+    """Indices of similar lengths together, longest first; (items x longest) of a batch stays within the budget.
+
+    An item longer than the budget is a batch of its own. Depends on the lengths alone, not on time or memory.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+class SiTok:
+    """A trained tokenizer (DESIGN section 5).
+
+    Shapes: S samples, T = ceil(S / (hop k)) tokens, N codebooks, F = ceil(S / hop) mel frames, M mel bins.
+    Results do not depend on what else is in a call, nor on the order.
+    """
+
+    def __init__(self, loaded: LoadedModel, dtype: torch.dtype, vocoder: AbsVocoder) -> None:
+        """Use `from_pretrained`. loaded: the model in evaluation mode on its device."""
+        if dtype not in DTYPES.values():
+            raise SiTokError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype}")
+        self.model = loaded.model
+        self.config = loaded.config
+        self.directory = loaded.directory
+        self.model_hash = loaded.model_hash
+        self.dtype = dtype
+        self.mel_config: MelConfig = self.model.feats_extract.config
+        self.device = self.model.feats_extract.mel_hash.device
+        self.vocoder = vocoder.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: Path | str,
+        checkpoint: str | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        vocoder: str = "griffin_lim",
+        vocoder_conf: dict | None = None,
+    ) -> "SiTok":
+        """Open a packed or experiment directory.
+
+        Args:
+            directory: what stage 9 packed, or exp/sitok_<tag>.
+            checkpoint: file name in the directory, or "untrained"; None is the packed or best one.
+            device: a torch device.
+            dtype: float32, or bfloat16 for the transformer layers (quantization stays in float32; some tokens differ).
+            vocoder, vocoder_conf: name and options of the vocoder.
+
+        Raises:
+            SiTokError: nothing to load there, a checkpoint of another model or mel, an unusable device or option.
+        """
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise SiTokError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}): try cpu") from error
+        loaded = load_model(directory, checkpoint=checkpoint, device=device)
+        return cls(loaded, dtype, build_vocoder(vocoder, vocoder_conf, loaded.model.feats_extract.config))
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, in and out."""
+        return self.mel_config.sample_rate
+
+    @property
+    def stacking_factor(self) -> int:
+        """Mel frames a token, k."""
+        return self.model.stacking_factor
+
+    @property
+    def samples_per_token(self) -> int:
+        """hop * k samples."""
+        return self.mel_config.hop_length * self.stacking_factor
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Tokens (of N codes each) a second, exact: 25/2 for the paper's k = 4."""
+        return Fraction(self.sample_rate, self.samples_per_token)
+
+    @property
+    def num_codebooks(self) -> int:
+        """N; 0 for a continuous model (quantizer: identity)."""
+        return int(self.model.quantizer.num_codebooks or 0)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return tuple(self.model.quantizer.codebook_sizes or ())
+
+    @property
+    def bits_per_second(self) -> float:
+        """Frame rate times the sum of log2 of the codebook sizes."""
+        return float(self.frame_rate) * sum(math.log2(size) for size in self.codebook_sizes)
+
+    def num_tokens(self, num_samples: int) -> int:
+        """ceil(S / (hop k))."""
+        return -(-num_samples // self.samples_per_token)
+
+    # ---------------------------------------------------------------- speech to tokens
+
+    def encode(self, wavs: Sequence, sample_rate: int, batch_seconds: float = 120.0) -> list[np.ndarray]:
+        """Waveforms to tokens.
+
+        Args:
+            wavs: 1-D float arrays (numpy or torch) of any lengths >= 1, within [-1, 1].
+            sample_rate: theirs, in Hz; must be the model's.
+            batch_seconds: bound of a batch, padding included.
+
+        Returns:
+            int64 (T, N) arrays, in the order of `wavs`.
+
+        Raises:
+            SiTokError: wrong rate, no samples, NaN, several channels; a model without codes.
+        """
+        self._require_codes("encode to tokens")
+        checked = self._check_wavs(wavs, sample_rate)
+        if not batch_seconds > 0:
+            raise SiTokError(f"batch_seconds must be positive, got {batch_seconds}")
+        results: list[np.ndarray] = [np.empty(0)] * len(checked)
+        with self._computing():
+            for batch in make_batches([len(wav) for wav in checked], batch_seconds * self.sample_rate):
+                codes, lengths = self.model.encode(*self._pad_wavs([checked[i] for i in batch]))
+                codes, lengths = codes.cpu().numpy().astype(np.int64), lengths.tolist()
+                for row, index in enumerate(batch):
+                    results[index] = codes[row, : lengths[row]].copy()
+        return results
+
+    def log_mel(self, wav, sample_rate: int) -> np.ndarray:
+        """One waveform (S,) -> (F, M) float32 natural-log mel."""
+        checked = self._check_wavs([wav], sample_rate)
+        with exact_inference():
+            feats, _ = self.model.feats_extract(*self._pad_wavs(checked))
+        return feats[0].cpu().numpy()
+
+    def transcribe(self, codes: Sequence) -> list[str]:
+        """Text of tokens by the CTC branch, greedily (not a recogniser: what the tokens carry). Codes as in decode.
+
+        Raises:
+            SiTokError: the model has no CTC branch or no token list.
+        """
+        if self.model.ctc is None:
+            raise SiTokError(f"the model in {self.directory} has no CTC branch (ctc: null): it cannot transcribe")
+        if not self.model.token_list:
+            raise SiTokError(f"the model in {self.directory} has no token list: its CTC outputs have no text")
+        checked = self._check_codes(codes)
+        results = [""] * len(checked)
+        with self._computing():
+            for batch in self._token_batches(checked):
+                hypotheses = self.model.ctc_greedy(*self._pad_codes([checked[i] for i in batch]))
+                for index, pieces in zip(batch, hypotheses, strict=True):
+                    results[index] = self._join_pieces(pieces)
+        return results
+
+    # ---------------------------------------------------------------- tokens to speech
+
+    def decode(
+        self,
+        codes: Sequence,
+        steps: int = 16,
+        cfg_scale: float = 0.0,
+        seed: int = 0,
+        num_samples: Sequence[int] | None = None,
+    ) -> list[np.ndarray]:
+        """Tokens to waveforms.
+
+        Args:
+            codes: integer (T, N) arrays.
+            steps: solver steps of the decoder.
+            cfg_scale: weight of token classifier-free guidance, 0 is off.
+            seed: of every utterance's noise; the noise depends on nothing else.
+            num_samples: exact length of each result; by default hop * k * T.
+
+        Returns:
+            float32 (num_samples,) waveforms at `sample_rate`.
+
+        Raises:
+            SiTokError: unknown codes, wrong shapes, lengths that do not belong to the codes, bad options.
+        """
+        checked = self._check_codes(codes)
+        if num_samples is not None:
+            self._check_num_samples(checked, num_samples)
+        return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed), num_samples)
+
+    def decode_mel(self, codes: Sequence, steps: int = 16, cfg_scale: float = 0.0, seed: int = 0) -> list[np.ndarray]:
+        """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
+        try:
+            sampling = SamplingConfig(steps=steps, cfg_scale=cfg_scale)
+        except ValueError as error:
+            raise SiTokError(f"decode: {error}") from error
+        checked = self._check_codes(codes)
+        k, n_mels = self.stacking_factor, self.mel_config.n_mels
+        longest = max((len(item) for item in checked), default=0)
+        draw = utterance_noise(seed, k * longest, n_mels)
+        results: list[np.ndarray] = [np.empty(0)] * len(checked)
+        with self._computing():
+            for batch in self._token_batches(checked):
+                padded, lengths = self._pad_codes([checked[i] for i in batch])
+                noise = torch.from_numpy(draw[: k * padded.shape[1]]).to(self.device)
+                # Each row has the same draw; what lies beyond its length cannot matter.
+                mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling)
+                mel = mel.float().cpu().numpy()
+                for row, index in enumerate(batch):
+                    results[index] = mel[row, : k * len(checked[index])].copy()
+        return results
+
+    def vocode(self, log_mels: Sequence, num_samples: Sequence[int] | None = None) -> list[np.ndarray]:
+        """(F, M) natural-log mels to waveforms of num_samples (default hop * F), each on its own.
+
+        Frames beyond ceil(num_samples / hop) are cut off before the vocoder.
+        """
+        hop, n_mels = self.mel_config.hop_length, self.mel_config.n_mels
+        if num_samples is not None and len(num_samples) != len(log_mels):
+            raise SiTokError(f"vocode: {len(log_mels)} mels but {len(num_samples)} lengths in num_samples")
+        wavs = []
+        with exact_inference():
+            for index, log_mel in enumerate(log_mels):
+                mel = torch.as_tensor(log_mel, dtype=torch.float32, device=self.device)
+                if mel.ndim != 2 or mel.shape[1] != n_mels or len(mel) == 0:
+                    raise SiTokError(
+                        f"vocode: mel {index} has shape {tuple(mel.shape)}, expected (F, {n_mels}), F >= 1"
+                    )
+                wanted = hop * len(mel) if num_samples is None else int(num_samples[index])
+                if not 1 <= wanted <= hop * len(mel):
+                    raise SiTokError(
+                        f"vocode: num_samples[{index}] is {wanted}, but {len(mel)} mel frames "
+                        f"hold 1 to {hop * len(mel)}"
+                    )
+                wav = self.vocoder(mel[None, : -(-wanted // hop)])[0]
+                wavs.append(wav[:wanted].float().cpu().numpy())
+        return wavs
+
+    def resynthesize(self, wavs: Sequence, sample_rate: int, **options) -> list[np.ndarray]:
+        """encode, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
+        if "num_samples" in options:
+            raise SiTokError("resynthesize takes the lengths from the waveforms: leave num_samples out")
+        checked = self._check_wavs(wavs, sample_rate)
+        codes = self.encode(checked, sample_rate)
+        return self.decode(codes, num_samples=[len(wav) for wav in checked], **options)
+
+    # ---------------------------------------------------------------- helpers
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """exact_inference, and autocast where bfloat16 was asked for (the quantizer leaves it by itself)."""
+        lower = self.dtype == torch.bfloat16
+        with exact_inference(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
+            yield
+
+    def _require_codes(self, verb: str) -> None:
+        if not self.num_codebooks:
+            name = self.config.get("quantizer")
+            raise SiTokError(
+                f"the model in {self.directory} cannot {verb}: its quantizer ({name}) is continuous and has no codes"
+            )
+
+    def _check_wavs(self, wavs: Sequence, sample_rate: int) -> list[np.ndarray]:
+        if sample_rate != self.sample_rate:
+            raise SiTokError(
+                f"the audio has {sample_rate} Hz, the model needs {self.sample_rate} Hz: call "
+                f"sitok_espnet.resample(wav, {sample_rate}, {self.sample_rate}), or give --resample on the command line"
+            )
+        if getattr(wavs, "ndim", None) is not None:
+            raise SiTokError(
+                f"expected a list of 1-D waveforms, got one array of shape {tuple(wavs.shape)}: pass [wav] for one"
+            )
+        return [check_waveform(wav, f"waveform {index}") for index, wav in enumerate(wavs)]
+
+    def _pad_wavs(self, wavs: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        padded = np.zeros((len(wavs), max(len(wav) for wav in wavs)), dtype=np.float32)
+        for row, wav in enumerate(wavs):
+            padded[row, : len(wav)] = wav
+        lengths = torch.tensor([len(wav) for wav in wavs], dtype=torch.long)
+        return torch.from_numpy(padded).to(self.device), lengths.to(self.device)
+
+    def _check_codes(self, codes: Sequence) -> list[np.ndarray]:
+        self._require_codes("decode tokens")
+        if getattr(codes, "ndim", None) is not None:
+            raise SiTokError(
+                f"expected a list of (T, N) codes, got one array of shape {tuple(codes.shape)}: pass [codes]"
+            )
+        return [check_codes(item, self.codebook_sizes, f"codes {index}") for index, item in enumerate(codes)]
+
+    def _check_num_samples(self, codes: list[np.ndarray], num_samples: Sequence[int]) -> None:
+        if len(num_samples) != len(codes):
+            raise SiTokError(f"decode: {len(codes)} utterances but {len(num_samples)} lengths in num_samples")
+        for index, (item, wanted) in enumerate(zip(codes, num_samples, strict=True)):
+            high = len(item) * self.samples_per_token
+            if not high - self.samples_per_token < wanted <= high:
+                raise SiTokError(
+                    f"decode: num_samples[{index}] is {wanted}, but {len(item)} tokens stand for "
+                    f"{high - self.samples_per_token + 1} to {high} samples: do the lengths belong to these tokens?"
+                )
+
+    def _token_batches(self, codes: list[np.ndarray]) -> list[list[int]]:
+        return make_batches([len(item) for item in codes], DECODE_BATCH_SECONDS * float(self.frame_rate))
+
+    def _pad_codes(self, codes: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        padded = np.zeros((len(codes), max(len(item) for item in codes), self.num_codebooks), dtype=np.int64)
+        for row, item in enumerate(codes):
+            padded[row, : len(item)] = item
+        lengths = torch.tensor([len(item) for item in codes], dtype=torch.long)
+        return torch.from_numpy(padded).to(self.device), lengths.to(self.device)
+
+    def _join_pieces(self, pieces: Sequence[int]) -> str:
+        """SentencePiece's joining rule: pieces run together, the mark U+2581 is a blank."""
+        text = "".join(self.model.token_list[piece] for piece in pieces)
+        return text.replace("<sos/eos>", "").replace("\u2581", " ").strip()
+
+
+def check_codes(codes, sizes: Sequence[int], name: str) -> np.ndarray:
+    """Array-like codes -> int64 (T, N), T >= 1, each code within its codebook; SiTokError naming `name` otherwise."""
+    array = codes.detach().cpu().numpy() if hasattr(codes, "detach") else np.asarray(codes)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise SiTokError(f"{name}: codes must be integers, got {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != len(sizes) or len(array) == 0:
+        raise SiTokError(f"{name}: expected shape (T, {len(sizes)}) with T >= 1, got {array.shape}")
+    wrong = (array < 0) | (array >= np.asarray(sizes))
+    if wrong.any():
+        frame, book = map(int, np.argwhere(wrong)[0])
+        raise SiTokError(
+            f"{name}: unknown code {array[frame, book]} at token {frame}, codebook {book}: this model's codes are "
+            f"0 to {sizes[book] - 1}; do the tokens belong to another model?"
+        )
+    return array.astype(np.int64)

@@ -1,0 +1,65 @@
+"""An experiment directory with a tiny complete model, as training leaves it, for tests of inference."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from speech_generator import speech
+
+from sitok_espnet.sitok.mel.log_mel import LogMel
+from sitok_espnet.sitok.slots import build_model
+
+PIECES = ["<blank>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos>"]
+
+
+def experiment_config(**changes) -> dict:
+    """Configuration of a complete model of about 0.2 M parameters, 64 codes."""
+    layers = {"num_layers": 2, "intermediate_size": 64, "num_heads": 2}
+    config = {
+        "seed": 1,
+        "token_list": PIECES,
+        "model_conf": {"stacking_factor": 4},
+        "feats_extract": "log_mel",
+        "feats_extract_conf": {},
+        "normalize": "global_mvn",
+        "normalize_conf": {"stats_file": "feats_stats.npz", "eps": 1.0},
+        "encoder": "llama",
+        "encoder_conf": {"hidden_size": 32, **layers},
+        "quantizer": "ema_vq",
+        "quantizer_conf": {"codebook_size": 64, "codebook_dim": 8},
+        "ctc": "llama",
+        "ctc_conf": {**layers, "num_layers": 1},
+        "decoder": "flow_matching",
+        "decoder_conf": {"hidden_size": 32, "prediction": "x", **layers},
+    }
+    return {**config, **changes}
+
+
+def make_model_dir(directory: Path, **changes) -> Path:
+    """An experiment directory (config.yaml, statistics, valid.loss.best.pth) of a seeded, untrained tiny model.
+
+    The codebook is initialised from the latents of generated speech, so that tokens vary; layers of the decoder that
+    start at zero are made random, so that its output depends on the tokens.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    config = experiment_config(**changes)
+    wavs = torch.stack([torch.from_numpy(speech(3.0, seed=s, speaker=s)) for s in range(4)])
+    lengths = torch.full((len(wavs),), wavs.shape[1])
+    mel = LogMel(**config["feats_extract_conf"])(wavs, lengths)[0].flatten(0, 1).double().numpy()
+    stats = directory / "feats_stats.npz"
+    np.savez(stats, count=len(mel), sum=mel.sum(0), sum_square=(mel**2).sum(0))
+    (directory / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        model = build_model({**config, "normalize_conf": {**config["normalize_conf"], "stats_file": str(stats)}})
+        for parameter in model.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.2)
+        with torch.no_grad():
+            latents, tokens = model.latents(wavs, lengths)
+            model.quantizer.train()
+            model.quantizer(latents, tokens)  # pools the latents
+            model.quantizer.update_codebook()  # draws the entries from them
+    torch.save(model.state_dict(), directory / "valid.loss.best.pth")
+    return directory
