@@ -40,7 +40,8 @@ sitok_stats_dir=""     # empty: ${expdir}/sitok_stats
 inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
 steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
-eval_args=""           # more options for sitok_synth_systems
+synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
+score_args=""          # more options for sitok_score, as "--metrics stoi mel_distance"
 
 # Upload
 hf_repo=""             # owner/name
@@ -48,7 +49,8 @@ hf_repo=""             # owner/name
 help_message="usage: $0 [--name VALUE ...]
 $(sed -n '/^# ---- Options/,/^help_message/{/^help_message/d;s/^# ----.*/Options and their defaults:/;p}' "${BASH_SOURCE[0]}")"
 
-run_args=$(printf '%q ' "$0" "$@")
+run_args=$(printf '%q ' "./${0##*/}" "$@")
+cd "$(dirname "$0")" # the recipe, where this script is a link
 . ./path.sh
 . "${SITOK_ROOT}/local/parse_options.sh"
 . ./cmd.sh
@@ -280,11 +282,12 @@ stage_8() {
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
             ${python} -m sitok_espnet.bin.sitok_synth_systems --model "${sitok_exp}" "${checkpoint_opts[@]}" \
             --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
-            --steps "${steps}" --cfg_scale "${cfg_scale}" ${eval_args}
+            --steps "${steps}" --cfg_scale "${cfg_scale}" ${synth_args}
         log "scores of ${set}, log: ${out}/score.log"
-        ${decode_cmd} "${out}/score.log" \
+        # shellcheck disable=SC2086
+        ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
-            --train_tokens "${token_dump}/${train_set}" "${opts[@]}"
+            --train_tokens "${token_dump}/${train_set}" "${opts[@]}" --nj "${nj}" ${score_args}
         log "results: ${out}/RESULTS.md"
         cat "${out}/RESULTS.md"
     done
@@ -309,11 +312,18 @@ stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "tr
     "resynthesis and scores" "packing" "upload")
 
 mkdir -p "${expdir}"
+summary=()
 for ((number = stage; number <= stop_stage && number <= 10; number++)); do
     [[ " ${skip_stages} " != *" ${number} "* ]] || continue
     log "stage ${number}: ${stage_names[number]}"
     began=${SECONDS}
     "stage_${number}"
     log "stage ${number}: done in $((SECONDS - began)) s"
+    summary+=("$(printf '%9d %8d  %s' "${number}" "$((SECONDS - began))" "${stage_names[number]}")")
     printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${stages_log}"
 done
+if [ "${#summary[@]}" -gt 1 ]; then
+    log "seconds per stage:"
+    printf '    stage  seconds\n'
+    printf '%s\n' "${summary[@]}"
+fi
