@@ -38,20 +38,25 @@ if [ "${version}" = 3.10 ]; then
     constraints=()
 fi
 
-if command -v uv >/dev/null; then
-    [ -d .venv ] || uv venv --quiet --python "$(command -v "${python}")" .venv
-    install=(uv pip install --python .venv/bin/python)
-else
-    if [ ! -d .venv ]; then
-        "${python}" -m venv .venv ||
-            fail "${python} cannot make environments (on Debian: apt-get install python3-venv), or install uv"
-    fi
-    install=(.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off)
+if [ ! -d .venv ]; then
+    "${python}" -m venv .venv || {
+        rm -rf .venv
+        fail "${python} cannot make environments (on Debian: apt-get install python3-venv)"
+    }
 fi
-echo "set-up: installing into .venv with ${install[0]##*/} (several GB with torch's CUDA libraries; minutes)"
-"${install[@]}" --quiet "${constraints[@]}" --editable ".[${extras}]"
-# Its own requirement `webrtcvad` does not import with today's setuptools; webrtcvad-wheels (extra eval) replaces it.
-"${install[@]}" --quiet "${constraints[@]}" --no-deps resemblyzer
+
+# install_with COMMAND...: this package with its requirements, then resemblyzer, whose own requirement `webrtcvad` does
+# not import with today's setuptools; webrtcvad-wheels (extra eval) replaces it.
+install_with() {
+    "$@" "${constraints[@]}" --editable ".[${extras}]" && "$@" "${constraints[@]}" --no-deps resemblyzer
+}
+
+echo "set-up: installing into .venv (several GB with torch's CUDA libraries; minutes)"
+# uv is several times faster, but does not know pip's configuration: where it fails, pip may still succeed.
+if ! command -v uv >/dev/null || ! install_with uv pip install --quiet --python .venv/bin/python; then
+    install_with .venv/bin/python -m pip install -qq --disable-pip-version-check --progress-bar off ||
+        fail "the installation failed: see above; make setup goes on with it"
+fi
 
 # ESPnet's text modules make NLTK fetch two resources when they are imported, which fails noisily without a network.
 # Nothing here uses them: two empty archives in place of them keep it quiet.

@@ -67,7 +67,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / "config.yaml"
     if not path.is_file():
         raise SiTokError(
-            f"{directory} holds no config.yaml: give the folder of a trained experiment (stage 5) or a packed one (stage 9)"
+            f"{directory} holds no config.yaml: give the folder of an experiment (stage 5) or a packed one (stage 9)"
         )
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict) or not set(SLOTS) & set(config):
@@ -102,7 +102,9 @@ def _load_weights(model: SiTokModel, path: Path) -> None:
     """Strictly: every key must match (ESPnet's own loader accepts missing ones)."""
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.pth"))) or "none"
-        raise SiTokError(f"{path} does not exist (checkpoints there: {there}): train it first (stage 5), or name another")
+        raise SiTokError(
+            f"{path} does not exist (checkpoints there: {there}): train first (stage 5), or name another"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many types for damaged files
@@ -158,7 +160,9 @@ def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = No
         shutil.copyfile(pieces, temporary / PACKED_PIECES)
         config["bpemodel"] = PACKED_PIECES
     torch.save(loaded.model.state_dict(), temporary / PACKED_WEIGHTS)
-    (temporary / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (temporary / "config.yaml").write_text(
+        yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
     shutil.rmtree(output, ignore_errors=True)
     temporary.rename(output)
     return output

@@ -14,6 +14,7 @@ from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
+from sitok_espnet.sitok.randomness import utterance_noise
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 from sitok_espnet.vocoder.choices import build_vocoder
 
@@ -34,13 +35,6 @@ def exact_inference() -> Iterator[None]:
     finally:
         for backend, value in zip(backends, saved, strict=True):
             backend.fp32_precision = value
-
-
-def utterance_noise(seed: int, frames: int, n_mels: int) -> np.ndarray:
-    """(frames, n_mels) float32 standard normal, drawn frame-major: a longer draw begins with the shorter."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
-    return np.random.Generator(np.random.PCG64(int(seed))).standard_normal((frames, n_mels), dtype=np.float32)
 
 
 def make_batches(lengths: Sequence[int], budget: float) -> list[list[int]]:
@@ -239,12 +233,14 @@ class SiTok:
         checked = self._check_codes(codes)
         k, n_mels = self.stacking_factor, self.mel_config.n_mels
         longest = max((len(item) for item in checked), default=0)
-        draw = utterance_noise(seed, k * longest, n_mels)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
+        draw = utterance_noise(int(seed), k * longest, n_mels).to(self.device)
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
         with self._computing():
             for batch in self._token_batches(checked):
                 padded, lengths = self._pad_codes([checked[i] for i in batch])
-                noise = torch.from_numpy(draw[: k * padded.shape[1]]).to(self.device)
+                noise = draw[: k * padded.shape[1]]
                 # Each row has the same draw; what lies beyond its length cannot matter.
                 mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling)
                 mel = mel.float().cpu().numpy()

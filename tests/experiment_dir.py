@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import yaml
 from speech_generator import speech
+from tiny import tiny_config
 
 from sitok_espnet.sitok.mel.log_mel import LogMel
 from sitok_espnet.sitok.slots import build_model
@@ -14,26 +15,17 @@ PIECES = ["<blank>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos
 
 
 def experiment_config(**changes) -> dict:
-    """Configuration of a complete model of about 0.2 M parameters, 64 codes."""
-    layers = {"num_layers": 2, "intermediate_size": 64, "num_heads": 2}
-    config = {
-        "seed": 1,
-        "token_list": PIECES,
-        "model_conf": {"stacking_factor": 4},
-        "feats_extract": "log_mel",
-        "feats_extract_conf": {},
-        "normalize": "global_mvn",
-        "normalize_conf": {"stats_file": "feats_stats.npz", "eps": 1.0},
-        "encoder": "llama",
-        "encoder_conf": {"hidden_size": 32, **layers},
-        "quantizer": "ema_vq",
-        "quantizer_conf": {"codebook_size": 64, "codebook_dim": 8},
-        "ctc": "llama",
-        "ctc_conf": {**layers, "num_layers": 1},
-        "decoder": "flow_matching",
-        "decoder_conf": {"hidden_size": 32, "prediction": "x", **layers},
-    }
-    return {**config, **changes}
+    """Configuration of a complete model of the tiny size, 64 codes."""
+    return tiny_config(
+        **{
+            "seed": 1,
+            "token_list": PIECES,
+            "normalize": "global_mvn",
+            "normalize_conf": {"stats_file": "feats_stats.npz", "eps": 1.0},
+            "quantizer_conf": {"codebook_size": 64, "codebook_dim": 8},
+            **changes,
+        }
+    )
 
 
 def make_model_dir(directory: Path, **changes) -> Path:

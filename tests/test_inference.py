@@ -10,7 +10,7 @@ from speech_generator import speech
 
 from sitok_espnet import inference
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.inference import SiTok, exact_inference, make_batches, utterance_noise
+from sitok_espnet.inference import SiTok, exact_inference, make_batches
 
 LENGTHS = [1, 1920, 1921, 5000, 24000, 40001, 72000]
 
@@ -56,13 +56,6 @@ def test_torch_input_is_the_same(tiny_tokenizer, wavs, codes):
     got = tiny_tokenizer.encode([torch.from_numpy(wavs[3]), wavs[4].astype(np.float64)], 24000)
     np.testing.assert_array_equal(got[0], codes[3])
     np.testing.assert_array_equal(got[1], codes[4])
-
-
-def test_noise_depends_on_the_seed_alone():
-    long, short = utterance_noise(7, 40, 128), utterance_noise(7, 12, 128)
-    np.testing.assert_array_equal(long[:12], short)
-    assert long.dtype == np.float32 and abs(long.std() - 1) < 0.05
-    assert not np.array_equal(utterance_noise(8, 12, 128), short)
 
 
 def test_mel_does_not_depend_on_the_batch_but_on_seed_and_tokens(tiny_tokenizer, codes, monkeypatch):

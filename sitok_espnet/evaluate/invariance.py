@@ -73,7 +73,11 @@ def verify_tokens(
     rng = np.random.default_rng(seed)
     alone = [_encode(tokenizer, [wav], 0) for wav in wavs]
     by_length = np.argsort([len(wav) for wav in wavs], kind="stable")
-    orders = [(by_length, 0), (rng.permutation(len(wavs)), 0), (rng.permutation(len(wavs)), int(rng.integers(1, 96000)))]
+    orders = [
+        (by_length, 0),
+        (rng.permutation(len(wavs)), 0),
+        (rng.permutation(len(wavs)), int(rng.integers(1, 96000))),
+    ]
     tokens = differing = unproven = 0
     worst = 0.0
     for order, extra in orders:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext,
 from sitok_espnet.inputs import AudioInput
 
 CACHE = "scores.jsonl"
+MEASURED = tuple(field.name for field in fields(Measurement))
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _read_cache(path: Path) -> dict[str, Measurement]:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
-                cache[entry["key"]] = Measurement(entry["numerator"], entry["denominator"], entry["detail"])
+                cache[entry["key"]] = Measurement(*(entry[part] for part in MEASURED))
             except (ValueError, KeyError, TypeError):
                 logging.warning("%s: a damaged line is ignored and measured again", path)
     return cache
@@ -127,10 +128,7 @@ def _append(path: Path, result: Result) -> None:
         "key": result.key,
         "utterance": result.utterance,
         "metric": result.metric,
-        "numerator": result.measurement.numerator,
-        "denominator": result.measurement.denominator,
-        "detail": result.measurement.detail,
-    }
+    } | asdict(result.measurement)
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
@@ -194,6 +192,6 @@ def _measure(job: Job, metrics: Mapping[str, AbsMetric]) -> list[Result]:
             try:
                 measurement = metrics[name].measure(sample)
             except NotMeasurable as error:
-                measurement = Measurement(float("nan"), 0.0, str(error))
+                measurement = Measurement(float("nan"), 0.0, notice=str(error))
             results.append(Result(system, job.reference.utt, name, key, measurement))
     return results

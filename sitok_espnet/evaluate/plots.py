@@ -14,6 +14,7 @@ from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.mel.log_mel import LogMel, hz_to_mel
 
 _TICKS_HZ = (500, 1000, 2000, 4000, 8000)
+_RANGE = 9.0  # natural-log units on the colour scale (78 dB): below lies what nobody hears
 _WIDTH_INCHES, _ROW_INCHES, _DPI = 12.0, 1.75, 100  # 1200 pixels wide
 
 
@@ -49,6 +50,7 @@ def plot_systems(audio: Mapping[str, np.ndarray], sample_rate: int, title: str, 
     # The floor fills the bins that a corpus does not reach: it must not eat the colour scale.
     above = everything[everything > config.log_floor + 0.5]
     low, high = np.quantile(above, [0.02, 0.999]) if above.size else (config.log_floor, 0.0)
+    low = max(low, high - _RANGE)
     seconds = max(len(mel) for mel in mels.values()) * config.hop_length / config.sample_rate
 
     figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + _ROW_INCHES * len(mels)), dpi=_DPI, layout="constrained")

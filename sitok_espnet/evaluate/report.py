@@ -146,14 +146,17 @@ def _system(request: Request, scores: Scores, system: str) -> dict:
     for item in scores.references:
         measured = {name: values[item.utt] for name, values in scores.values[system].items() if item.utt in values}
         utterances[item.utt] = {name: _plain(measurement) for name, measurement in measured.items()}
-    return {"status": "measured", "metrics": cells, "utterances": utterances}
+    clipped = request.eval_dir / system / synthesis.CLIPPED
+    clipped = read_transcripts(clipped) if clipped.is_file() else {}
+    return {"status": "measured", "metrics": cells, "samples_clipped": clipped, "utterances": utterances}
 
 
 def _plain(measurement: Measurement) -> dict:
     if measurement.excluded:
-        return {"value": None, "excluded": measurement.detail}
+        return {"value": None, "excluded": measurement.notice}
     content = {"value": measurement.value, "numerator": measurement.numerator, "denominator": measurement.denominator}
-    return content | ({"detail": measurement.detail} if measurement.detail else {})
+    remarks = {"detail": measurement.detail, "notice": measurement.notice}
+    return content | {name: remark for name, remark in remarks.items() if remark}
 
 
 def _cell(request: Request, scores: Scores, system: str, name: str) -> dict:
@@ -162,9 +165,10 @@ def _cell(request: Request, scores: Scores, system: str, name: str) -> dict:
     if scores.metrics[name].intrusive and system == "original":
         return {"status": "reference", "reason": "the original compared with itself is perfect by construction"}
     measurements = scores.values[system][name]
-    excluded = {utt: item.detail for utt, item in measurements.items() if item.excluded}
+    excluded = {utt: item.notice for utt, item in measurements.items() if item.excluded}
     cell = _attempt(lambda: asdict(statistics.bootstrap(_in_order(measurements), request.resamples, request.seed)))
-    return cell | {"excluded": excluded}
+    notices = {utt: item.notice for utt, item in measurements.items() if item.notice and not item.excluded}
+    return cell | {"excluded": excluded, "notices": notices}
 
 
 def _in_order(measurements: Mapping[str, Measurement]) -> list[Measurement]:

@@ -22,6 +22,7 @@ TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.json"
 TIMING = "timing.json"
 CTC_TEXT = "ctc_text"
+CLIPPED = "utt2clipped"  # samples beyond [-1, 1] that had to be clipped, for the utterances that have any
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,23 @@ def _finished(folder: Path, settings: dict) -> bool:
 
 
 def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> None:
-    for stale in ("wav.scp", NOT_RUN):
+    for stale in ("wav.scp", NOT_RUN, CLIPPED):
         (folder / stale).unlink(missing_ok=True)
-    locations = {}
+    locations: dict[str, str] = {}
+    clipped: dict[str, str] = {}
     progress = tqdm(zip(shop.inputs, SYSTEMS[name](shop), strict=True), desc=name, total=len(shop.inputs), unit="utt")
     try:
         for item, wav in progress:
             path = folder / "wav" / f"{item.utt}.wav"
-            write_audio(path, wav, shop.tokenizer.sample_rate)
+            if count := write_audio(path, wav, shop.tokenizer.sample_rate):
+                clipped[item.utt] = str(count)
             locations[item.utt] = str(path)
     except SystemUnavailable as error:
         write_text(folder / NOT_RUN, f"{error}\n")
         logging.warning("%s: not run: %s", name, error)
         return
+    if clipped:
+        write_table(folder / CLIPPED, clipped)
     write_json(folder / SETTINGS, settings)
     write_table(folder / "wav.scp", locations)  # last: its presence means finished
 

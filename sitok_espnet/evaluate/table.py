@@ -12,6 +12,8 @@ TITLES = {
     "other_tokens": "control: other tokens",
 }
 
+SIGNIFICANT = 0.05
+
 
 def render(results: Mapping) -> str:
     """The whole page as Markdown."""
@@ -94,27 +96,32 @@ def _legend(results: Mapping) -> str:
 
 
 def _notes(results: Mapping) -> list[str]:
-    notes = []
-    cells = [
-        (system, name, cell)
-        for system, content in results["systems"].items()
-        for name, cell in content["metrics"].items()
-    ]
-    if any(cell["status"] == "reference" for _, _, cell in cells):
-        notes.append('"-": the original compared with itself is perfect by construction.')
-    for system, name, cell in cells:
-        if cell.get("excluded"):
-            reasons = "; ".join(f"{utt}: {reason}" for utt, reason in sorted(cell["excluded"].items()))
-            notes.append(f"excluded from {name} of {system.replace('_', ' ')}: {reasons}.")
+    notes, dash = [], False
     for system, content in results["systems"].items():
-        clipped = [
-            utt
-            for utt, scores in content["utterances"].items()
-            if "dnsmos" in scores and scores["dnsmos"].get("detail")
-        ]
-        if clipped:
-            notes.append(f"clipped to [-1, 1] for DNSMOS in {system.replace('_', ' ')}: {', '.join(clipped)}.")
+        title = TITLES.get(system, system)
+        for name, cell in content["metrics"].items():
+            dash = dash or cell["status"] == "reference"
+            notes += [f"excluded from {name} of {title}: {text}." for text in _grouped(cell.get("excluded", {}))]
+            notes += [f"{name} of {title}: {text}." for text in _grouped(cell.get("notices", {}))]
+        if clipped := content.get("samples_clipped"):
+            notes.append(f"{title}: audio beyond [-1, 1] was clipped when written in {_some(sorted(clipped))}.")
+    if dash:
+        notes.insert(0, '"-": the original compared with itself is perfect by construction.')
     return notes
+
+
+def _grouped(remarks: Mapping[str, str]) -> list[str]:
+    """Utterances with the same remark in one phrase."""
+    groups: dict[str, list[str]] = {}
+    for utterance in sorted(remarks):
+        groups.setdefault(remarks[utterance], []).append(utterance)
+    return [f"{remark}: {_some(utterances)}" for remark, utterances in groups.items()]
+
+
+def _some(utterances: Sequence[str], most: int = 4) -> str:
+    """A few ids and how many more; results.json has them all."""
+    more = len(utterances) - most
+    return ", ".join(utterances[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _tokenizer_table(results: Mapping) -> str:
@@ -179,7 +186,8 @@ def _comparisons(results: Mapping) -> str:
             if cell["status"] == "not run":
                 rows.append([title, results["metrics"][name]["title"], cell_text(cell, 3), "-", "-", "-"])
                 continue
-            verdict = "better" if cell["first_is_better"] else "worse" if cell["value"] else "equal"
+            shown = cell["p_value"] < SIGNIFICANT
+            verdict = ("better" if cell["first_is_better"] else "worse") if shown else "no difference shown"
             rows.append(
                 [
                     title,

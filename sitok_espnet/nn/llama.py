@@ -83,7 +83,9 @@ class LlamaBlock(nn.Module):
         self.feed_forward_norm = norm(hidden_size)
         self.feed_forward = SwiGLU(hidden_size, intermediate_size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, condition: tuple[Tensor, ...]) -> Tensor:
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, condition: tuple[Tensor, ...]
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D); ``condition`` is empty or holds the step embedding (B, D)."""
         x = x + self.attention(self.attention_norm(x, *condition), cos, sin, mask)
         return x + self.feed_forward(self.feed_forward_norm(x, *condition))

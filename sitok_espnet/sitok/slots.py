@@ -86,7 +86,9 @@ def _vocab_size(config: Mapping[str, Any]) -> int:
             "use the token list it was made for"
         )
     if tokens is None and stated is None:
-        raise SiTokError("the CTC branch needs --token_list (stage 3 makes it) or ctc_conf vocab_size; or set ctc: null")
+        raise SiTokError(
+            "the CTC branch needs --token_list (stage 3 makes it) or ctc_conf vocab_size; or set ctc: null"
+        )
     return stated if tokens is None else len(tokens)
 
 

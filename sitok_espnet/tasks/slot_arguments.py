@@ -22,7 +22,8 @@ def slot_choices() -> list[ClassChoices]:
 class SlotArgumentParser(config_argparse.ArgumentParser):
     """If the command line changes a slot's class from the YAML's, the YAML's ``<slot>_conf`` is dropped.
 
-    ESPnet alone would hand the old class's keys to the new one (DESIGN section 8, Configuration).
+    ESPnet alone would hand the old class's keys to the new one (DESIGN section 8, Configuration). A YAML that names no
+    class for a slot without a default (``normalize``, which stage 5 switches on) keeps its options.
     """
 
     def parse_known_args(self, args=None, namespace=None):
@@ -34,7 +35,9 @@ class SlotArgumentParser(config_argparse.ArgumentParser):
         replaced = [
             name
             for name, slot in SLOTS.items()
-            if from_yaml.get(f"{name}_conf") and getattr(parsed, name) != from_yaml.get(name, slot.default)
+            if from_yaml.get(f"{name}_conf")
+            and (name in from_yaml or slot.default is not None)
+            and getattr(parsed, name) != from_yaml.get(name, slot.default)
         ]
         if not replaced:
             return parsed, rest

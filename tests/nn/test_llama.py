@@ -73,7 +73,12 @@ def test_stack_equals_transformers_llama():
     torch.manual_seed(2)
     stack = LlamaStack(num_layers=2, hidden_size=16, intermediate_size=24, num_heads=2, causal=True)
     config = LlamaConfig(
-        vocab_size=4, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, rms_norm_eps=1e-6
+        vocab_size=4,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        rms_norm_eps=1e-6,
     )
     reference = LlamaModel(config).eval()
     for ours, theirs in zip(stack.blocks, reference.layers, strict=True):

@@ -102,7 +102,9 @@ def test_code_in_a_checkpoint_is_never_run(experiment):
         load_model(experiment)
 
 
-@pytest.mark.parametrize("remove, message", [("config.yaml", "stage 5"), ("valid.loss_decoder.best.pth", "does not exist")])
+@pytest.mark.parametrize(
+    "remove, message", [("config.yaml", "stage 5"), ("valid.loss_decoder.best.pth", "does not exist")]
+)
 def test_missing_files_name_the_stage(experiment, remove, message):
     (experiment / remove).unlink()
     with pytest.raises(SiTokError, match=message):

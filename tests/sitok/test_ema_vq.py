@@ -212,9 +212,7 @@ def run_updates(quantizer, rows):
 
 
 def worker(rank, world, port, directory):
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     torch.manual_seed(5)
     quantizer = EMAVectorQuantizer(6, codebook_size=16, codebook_dim=3)
     rows = slice(0, 3) if rank == 0 else slice(3, 8)  # unequal shares

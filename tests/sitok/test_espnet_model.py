@@ -66,7 +66,9 @@ def test_latents_and_codes_do_not_depend_on_padding_or_garbage_in_it():
         alone, count = model.latents(speech[row : row + 1, :length], lengths[row : row + 1])
         assert count == tokens[row]
         torch.testing.assert_close(together[row, :count], alone[0], atol=1e-5, rtol=1e-5)
-        assert torch.equal(codes[row, :count], model.encode(speech[row : row + 1, :length], lengths[row : row + 1])[0][0])
+        assert torch.equal(
+            codes[row, :count], model.encode(speech[row : row + 1, :length], lengths[row : row + 1])[0][0]
+        )
 
 
 def test_decoding_pads_with_the_log_floor_and_does_not_depend_on_the_batch():

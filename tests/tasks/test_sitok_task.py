@@ -1,5 +1,6 @@
 """SiTokTask on ESPnet's trainer: command line against YAML, freezing, resuming, accumulation, optional text."""
 
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from tiny import TINY, tiny_config
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.slots import SLOTS
 from sitok_espnet.tasks.sitok import SiTokTask
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -96,6 +100,12 @@ def test_ctc_can_be_switched_off_from_the_command_line(config):
     for word in ("null", "none"):
         args = parse("--config", config, "--ctc", word)
         assert args.ctc is None and args.ctc_conf == {}
+
+
+def test_options_of_the_normalisation_survive_that_stage_5_switches_it_on():
+    mini = ROOT / "egs2/mini_asterisk/sitok1/conf/train_sitok_mini.yaml"
+    args = parse("--config", mini, "--normalize", "global_mvn", "--normalize_conf", "stats_file=x.npz")
+    assert args.normalize_conf == {"eps": 1.0, "stats_file": "x.npz"}
 
 
 def test_missing_token_list_names_the_stage(config):

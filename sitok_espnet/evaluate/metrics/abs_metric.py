@@ -38,12 +38,14 @@ class Measurement:
 
     Attributes:
         numerator, denominator: the utterance's value is their quotient; NaN and 0 if it was excluded.
-        detail: what a reader may want beside the number: recognised words, a clipping notice, why it was excluded.
+        detail: what a reader may want beside the number, such as the recognised words.
+        notice: what a reader must know: that audio was clipped, or why the utterance was excluded.
     """
 
     numerator: float
     denominator: float = 1.0
     detail: str = ""
+    notice: str = ""
 
     @property
     def excluded(self) -> bool:

@@ -52,8 +52,8 @@ class DNSMOSOverall(AbsMetric):
         self._scorer = Scorer()
 
     def measure(self, sample: Sample) -> Measurement:
-        """OVRL of one utterance; audio beyond [-1, 1] is clipped, and the detail says so."""
+        """OVRL of one utterance; audio beyond [-1, 1] is clipped, and the notice says so."""
         speech = resample(sample.hypothesis, sample.sample_rate, self.sample_rate)
-        outside = int(np.count_nonzero(np.abs(speech) > 1.0))
+        outside = bool((np.abs(speech) > 1.0).any())
         score = self._scorer(np.clip(speech, -1.0, 1.0), self.sample_rate, False)
-        return Measurement(float(score["ovrl_mos"]), 1.0, f"{outside} samples clipped" if outside else "")
+        return Measurement(float(score["ovrl_mos"]), notice="clipped to [-1, 1]" if outside else "")

@@ -14,7 +14,8 @@ from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sam
 class SpeakerSimilarity(AbsMetric):
     """Cosine between resemblyzer's embeddings of the hypothesis and of the original of the same utterance.
 
-    Both go through resemblyzer's own preparation (loudness, removal of long silences) at 16 kHz.
+    Both go through resemblyzer's own preparation (loudness, removal of long silences) at 16 kHz; where its voice
+    detector finds none, the whole utterance is compared and the notice says so. Digital silence is excluded.
     """
 
     name = "sim"
@@ -41,17 +42,19 @@ class SpeakerSimilarity(AbsMetric):
         self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
         self._embed_reference = remember_last(self._embed)
 
-    def _embed(self, speech: np.ndarray) -> np.ndarray:
+    def _embed(self, speech: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Embedding (256,) and whether the voice detector found voice in it."""
         if not np.any(speech):
             raise NotMeasurable("silent audio")
         # The preparation rounds to 16 bits, where samples beyond 1 would wrap around.
-        voiced = self._prepare(np.clip(speech, -1.0, 1.0))
-        if len(voiced) == 0:
-            raise NotMeasurable("no voice found")
-        return self._encoder.embed_utterance(voiced)
+        speech = np.clip(speech, -1.0, 1.0)
+        voiced = self._prepare(speech)
+        # Leaving out the utterances without any voice would flatter the system that made them.
+        return self._encoder.embed_utterance(voiced if len(voiced) else speech), len(voiced) > 0
 
     def measure(self, sample: Sample) -> Measurement:
         """Cosine similarity of one utterance."""
-        reference = self._embed_reference(resample(sample.reference, sample.sample_rate, self.sample_rate))
-        hypothesis = self._embed(resample(sample.hypothesis, sample.sample_rate, self.sample_rate))
-        return Measurement(float(np.dot(reference, hypothesis)))
+        reference, _ = self._embed_reference(resample(sample.reference, sample.sample_rate, self.sample_rate))
+        hypothesis, voiced = self._embed(resample(sample.hypothesis, sample.sample_rate, self.sample_rate))
+        notice = "" if voiced else "no voice found: compared whole"
+        return Measurement(float(np.dot(reference, hypothesis)), notice=notice)

@@ -149,4 +149,3 @@ class EMACodebook(nn.Module):
         taken = torch.zeros(rows.size(0), dtype=torch.bool, device=rows.device)
         taken[inverse[: self.entries.size(0)]] = True
         return rows[~taken]
-

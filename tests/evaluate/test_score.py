@@ -1,0 +1,247 @@
+"""The two commands on a tiny model: complete tables, cache, missing pieces, pictures."""
+
+import json
+import math
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from speech_generator import speech, write_corpus
+
+from sitok_espnet.audio import write_audio
+from sitok_espnet.bin import sitok_score, sitok_synth_systems
+from sitok_espnet.evaluate import measure as measure_module
+from sitok_espnet.evaluate.systems import SYSTEMS
+from sitok_espnet.inputs import read_scp
+
+METRICS = ["wer", "cer", "sim", "stoi", "mel"]  # DNSMOS is slow and has its own tests
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    directory = write_corpus(tmp_path_factory.mktemp("data"), 4, words=(3, 4))
+    short = directory / "wav" / "tooshort.wav"
+    write_audio(short, speech(0.3), 24000)
+    for name, line in (("wav.scp", f"tooshort {short}"), ("text", "tooshort one")):
+        with open(directory / name, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def synthesized(tmp_path_factory, data_dir, tiny_model_dir):
+    eval_dir = tmp_path_factory.mktemp("eval")
+    arguments = ["--model", str(tiny_model_dir), "--data_dir", str(data_dir), "--output_dir", str(eval_dir)]
+    assert sitok_synth_systems.main([*arguments, "--steps", "1"]) == 0
+    return eval_dir
+
+
+@pytest.fixture(scope="module")
+def dump_dir(tmp_path_factory, data_dir, tiny_tokenizer):
+    from sitok_espnet.dump import dump_tokens
+
+    directory = tmp_path_factory.mktemp("dump") / "train"
+    assert dump_tokens(tiny_tokenizer, read_scp(data_dir / "wav.scp"), directory, progress=False)
+    return directory
+
+
+def score(eval_dir, data_dir, *options):
+    arguments = ["--eval_dir", str(eval_dir), "--data_dir", str(data_dir), "--nj", "1", "--resamples", "200"]
+    assert sitok_score.main([*arguments, *map(str, options)]) == 0
+    return json.loads((eval_dir / "results.json").read_text()), (eval_dir / "RESULTS.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def scored(synthesized, data_dir, dump_dir):
+    options = ["--metrics", *METRICS, "--train_text", data_dir / "text", "--train_tokens", dump_dir]
+    return score(synthesized, data_dir, *options, "--spectrograms", 2)
+
+
+def test_every_cell_is_there(scored):
+    results, _ = scored
+    assert list(results["systems"]) == list(SYSTEMS)
+    for system, content in results["systems"].items():
+        for name in METRICS:
+            cell = content["metrics"][name]
+            if system == "original" and name in ("sim", "stoi", "mel"):
+                assert cell["status"] == "reference"
+            else:
+                assert cell["low"] <= cell["value"] <= cell["high"], (system, name)
+
+
+def test_corpus_values_follow_from_the_utterances(scored):
+    results, _ = scored
+    for content in results["systems"].values():
+        for name in METRICS:
+            cell = content["metrics"][name]
+            measured = [
+                row[name] for row in content["utterances"].values() if row.get(name, {}).get("value") is not None
+            ]
+            if cell["status"] == "measured":
+                total = sum(row["numerator"] for row in measured) / sum(row["denominator"] for row in measured)
+                assert cell["value"] == pytest.approx(total)
+                assert cell["count"] == len(measured)
+
+
+def test_short_utterance_is_excluded_loudly(scored):
+    results, page = scored
+    cell = results["systems"]["copy_synthesis"]["metrics"]["stoi"]
+    assert list(cell["excluded"]) == ["tooshort"] and cell["count"] == 4
+    assert "excluded from stoi of copy synthesis: less than about 0.4 s of speech" in page
+    assert "(1 excluded)" in page
+
+
+def test_table_has_all_rows_and_columns(scored):
+    _, page = scored
+    lines = page.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("| system"))
+    table = [line.strip("|").split("|") for line in lines[start : start + 2 + len(SYSTEMS)]]
+    assert {len(row) for row in table} == {1 + len(METRICS)}
+    assert all(cell.strip() for row in table for cell in row)
+    assert [row[0].strip() for row in table[2:]][:3] == ["original", "copy synthesis", "reconstruction"]
+    for text in ("CTC decoder, CER", "codebook use, training dump", "25/2 x (log2(64))", "real-time factor, encode"):
+        assert text in page
+
+
+def test_copy_synthesis_is_better_than_the_controls(scored):
+    systems = scored[0]["systems"]
+    for control in ("untrained", "mean_mel", "other_tokens"):
+        assert systems["copy_synthesis"]["metrics"]["mel"]["high"] < systems[control]["metrics"]["mel"]["low"]
+
+
+def test_codebook_and_rates(scored, dump_dir):
+    results, _ = scored
+    from sitok_espnet.tokens import open_tokens
+
+    codes = np.concatenate([codes for _, codes in open_tokens(dump_dir)]).ravel()
+    share = np.bincount(codes, minlength=64) / len(codes)
+    entropy = -sum(p * math.log(p) for p in share if p)
+    assert results["codebook"]["train"]["perplexity"] == pytest.approx([math.exp(entropy)])
+    assert results["codebook"]["train"]["used"] == [np.count_nonzero(share) / 64]
+    assert results["bits_per_second"]["value"] == 12.5 * 6
+
+
+def test_comparisons_are_differences_of_the_table(scored):
+    results, _ = scored
+    for pair in results["comparisons"]:
+        cell = pair["metrics"]["mel"]
+        first, second = (results["systems"][pair[side]]["metrics"]["mel"]["value"] for side in ("first", "second"))
+        assert cell["value"] == pytest.approx(first - second)
+        assert cell["first_is_better"] == (first < second)
+    values = [
+        results["systems"][s]["metrics"]["mel"]["value"] for s in ("untrained", "reconstruction", "copy_synthesis")
+    ]
+    expected = (values[0] - values[1]) / (values[0] - values[2])
+    assert results["mel_distance_closed"]["value"] == pytest.approx(expected)
+
+
+def test_provenance_without_a_host_name(scored):
+    import platform
+
+    results, page = scored
+    made = results["provenance"]
+    assert made["command"].startswith("python3 -m sitok_espnet.bin.sitok_score --eval_dir ")
+    assert set(made) >= {"commit", "seed", "machine", "package_version"}
+    assert platform.node() not in json.dumps(made["machine"])
+    assert results["tokenizer"]["config_hash"] in page
+
+
+def test_pictures(scored, synthesized):
+    from PIL import Image
+
+    pictures = sorted((synthesized / "spectrograms").glob("*.png"))
+    assert len(pictures) == 2
+    for path in pictures:
+        with Image.open(path) as image:
+            assert image.width == 1200
+            assert len(np.unique(np.asarray(image.convert("L")))) > 50
+
+
+@pytest.fixture
+def copied(synthesized, scored, tmp_path):
+    """A copy of the scored directory (its wav.scp still point to the same audio)."""
+    return shutil.copytree(synthesized, tmp_path / "eval")
+
+
+def test_rerun_measures_nothing(copied, data_dir, scored, monkeypatch):
+    monkeypatch.setattr(measure_module, "_measure", lambda *_: pytest.fail("measured again"))
+    results, _ = score(copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "text", "--spectrograms", 0)
+    assert results["systems"] == scored[0]["systems"]
+
+
+def test_changed_audio_is_measured_again(copied, data_dir, scored):
+    item = read_scp(copied / "copy_synthesis" / "wav.scp")[0]
+    wav, rate = item.read()
+    noisy = copied / "noisy.wav"
+    write_audio(noisy, np.clip(wav + 0.1 * np.random.default_rng(0).standard_normal(len(wav)), -1, 1), rate)
+    scp = copied / "copy_synthesis" / "wav.scp"
+    scp.write_text(scp.read_text().replace(item.location, str(noisy)))
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--spectrograms", 0)
+    before = scored[0]["systems"]["copy_synthesis"]["utterances"]
+    after = results["systems"]["copy_synthesis"]["utterances"]
+    assert after[item.utt]["mel"]["value"] > before[item.utt]["mel"]["value"] + 0.5
+    assert all(after[utt]["mel"] == before[utt]["mel"] for utt in after if utt != item.utt)
+
+
+def test_damaged_cache_line_is_measured_again(copied, data_dir, scored):
+    cache = copied / "mean_mel" / measure_module.CACHE
+    cache.write_text(cache.read_text()[:-20])
+    results, _ = score(copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "text", "--spectrograms", 0)
+    assert results["systems"]["mean_mel"] == scored[0]["systems"]["mean_mel"]
+
+
+def test_missing_pieces_are_named(copied, data_dir, monkeypatch):
+    shutil.rmtree(copied / "reconstruction")
+    for name in ("timing.json", "ctc_text"):
+        (copied / name).unlink()
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    results, page = score(copied, data_dir, "--metrics", "wer", "stoi", "mel", "--spectrograms", 0)
+    assert results["metrics"]["wer"]["status"] == "not run" and "--train_text" in results["metrics"]["wer"]["reason"]
+    row = next(line for line in page.splitlines() if line.startswith("| reconstruction |"))
+    assert row.count("not run: not synthesized (sitok_synth_systems --systems reconstruction)") == 1
+    assert row.count("not run:") == 3
+    assert "not run: pystoi is not installed: pip install pystoi" in page
+    for quantity in ("codebook use, training dump", "CTC decoder, CER", "real-time factor, decode (tokens to mel)"):
+        assert f"| {quantity} | not run: " in page
+    assert results["mel_distance_closed"]["status"] == "not run"
+    assert all(cell["status"] == "not run" for pair in results["comparisons"] for cell in pair["metrics"].values())
+
+
+def test_missing_utterance_is_an_error(copied, data_dir, capsys):
+    scp = copied / "untrained" / "wav.scp"
+    scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
+    arguments = ["--eval_dir", str(copied), "--data_dir", str(data_dir), "--nj", "1", "--metrics", "mel"]
+    assert sitok_score.main(arguments) == 2
+    assert "has no utterance spk00-utt0000" in capsys.readouterr().err
+
+
+def test_two_processes_give_the_same_numbers(copied, data_dir, scored):
+    for cache in copied.glob(f"*/{measure_module.CACHE}"):
+        cache.unlink()
+    results, _ = score(copied, data_dir, "--metrics", "stoi", "mel", "--spectrograms", 0, "--nj", 2)
+    for system, content in results["systems"].items():
+        for name in ("stoi", "mel"):
+            assert content["metrics"][name] == scored[0]["systems"][system]["metrics"][name]
+
+
+def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
+    card = json.loads((copied / "tokenizer.json").read_text())
+    (copied / "tokenizer.json").write_text(json.dumps(card | {"model_hash": "f" * 16}))
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--train_tokens", dump_dir, "--spectrograms", 0)
+    assert results["codebook"]["train"]["status"] == "not run"
+    assert "f" * 16 in results["codebook"]["train"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--metrics", "pesq"], "unknown metric 'pesq'"),
+        (["--data_dir", "nowhere"], "no such wav.scp"),
+        (["--resamples", "0"], "--resamples must be at least 1"),
+        (["--metrics", "wer", "--train_text", "nowhere"], "no such text file"),
+    ],
+)
+def test_bad_requests(copied, data_dir, capsys, options, message):
+    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--nj", "1", *options]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,16 @@
+"""Cells and tables."""
+
+from sitok_espnet.evaluate.table import cell_text, markdown_table
+
+
+def test_cells():
+    number = {"status": "measured", "value": 0.12345, "low": 0.1, "high": 0.2}
+    assert cell_text(number, 3) == "0.123 [0.100, 0.200]"
+    assert cell_text(number | {"excluded": {"a": "short", "b": "short"}}, 2) == "0.12 [0.10, 0.20] (2 excluded)"
+    assert cell_text({"status": "not run", "reason": "no model"}, 3) == "not run: no model"
+    assert cell_text({"status": "reference"}, 3) == "-"
+
+
+def test_no_text_breaks_a_table():
+    table = markdown_table(["a", "b"], [["x|y", "two\nlines"], ["", "z"]])
+    assert table.splitlines() == ["| a | b |", "| --- | --- |", "| x\\|y | two lines |", "|   | z |"]

@@ -1,0 +1,188 @@
+"""The recipe, stages 1 to 9, on a tiny generated corpus; slots swapped by YAML and on the command line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from tiny import tiny_config
+
+from sitok_espnet import SiTok
+from sitok_espnet.bin import main as command_line
+from sitok_espnet.tokens import read_tokens
+
+ROOT = Path(__file__).parents[2]
+SETS = {"train": (20, 1), "dev": (4, 2), "test": (4, 3)}
+
+DATA_SH = """#!/usr/bin/env bash
+set -euo pipefail
+. ./path.sh
+python3 - <<'END'
+import sys
+sys.path.insert(0, "{tests}")
+from speech_generator import write_corpus
+for name, (count, seed) in {sets}.items():
+    write_corpus("data/" + name, count, seed=seed, sample_rate=16000)
+END
+# One utterance without a transcript.
+sed -i '1s/ .*//' data/train/text
+"""
+
+TRAINER = {
+    "batch_type": "numel",
+    "batch_bins": 300000,
+    "max_epoch": 2,
+    "num_workers": 0,
+    "optim": "adamw",
+    "optim_conf": {"lr": 1.0e-3},
+    "scheduler": "warmuplr",
+    "scheduler_conf": {"warmup_steps": 10},
+    "grad_clip": 0.5,
+    "use_tensorboard": False,
+}
+
+
+class Recipe:
+    """A recipe folder beside links to the repository's own parts."""
+
+    def __init__(self, root: Path):
+        for name in ("sitok_espnet", "local", "conf"):
+            (root / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / "egs2/TEMPLATE", root / "egs2/TEMPLATE", symlinks=True)
+        subprocess.run(["egs2/TEMPLATE/sitok1/setup.sh", "egs2/toy/sitok1"], cwd=root, check=True, capture_output=True)
+        self.path = root / "egs2/toy/sitok1"
+        (self.path / "local/data.sh").write_text(DATA_SH.format(tests=ROOT / "tests", sets=SETS))
+        self.write_config("train_sitok", **{k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")})
+
+    def write_config(self, name: str, **slots) -> str:
+        (self.path / f"conf/{name}.yaml").write_text(yaml.safe_dump(slots | TRAINER))
+        return f"conf/{name}.yaml"
+
+    def run(self, first: int, last: int, *options: str, fails: bool = False) -> str:
+        """Output of ./run.sh; the options follow the stages."""
+        environment = os.environ | {
+            "SITOK_USE_ACTIVE_PYTHON": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        command = ["./run.sh", "--stage", str(first), "--stop_stage", str(last), "--ngpu", "0", "--nj", "2"]
+        command += ["--nbpe", "40", "--steps", "2", *options]
+        done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
+        output = done.stdout + done.stderr
+        if (done.returncode != 0) != fails:
+            logs = [p.read_text()[-3000:] for p in self.path.glob("exp/**/*.log")]
+            raise AssertionError(f"{command} ended with {done.returncode}\n{output[-5000:]}\n" + "\n".join(logs))
+        return output
+
+    def config_of(self, tag: str) -> dict:
+        return yaml.safe_load((self.path / f"exp/sitok_{tag}/config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Recipe:
+    """Stages 1 to 9 have run."""
+    recipe = Recipe(tmp_path_factory.mktemp("recipe"))
+    early = recipe.run(5, 5, fails=True)
+    assert "run stage 2 first" in early
+    recipe.run(1, 9, "--sitok_tag", "base")
+    return recipe
+
+
+def test_results_have_every_system_and_number(recipe):
+    out = recipe.path / "exp/sitok_base/eval/test"
+    results = json.loads((out / "results.json").read_text())
+    rows = [line for line in (out / "RESULTS.md").read_text().splitlines() if line.startswith("| ")]
+    labels = ("original", "copy synthesis", "reconstruction", "reconstruction with CFG", "untrained")
+    for label in (*labels, "control: mean mel", "control: other tokens"):
+        (row,) = (r for r in rows if r.startswith(f"| {label} |"))
+        cells = [c.strip() for c in row.split("|")[2:-1]]
+        assert len(cells) == 6
+        measured = [c for c in cells if c != "-"]
+        assert len(measured) >= 3 and all("[" in c for c in measured), row
+    assert len(results["systems"]) == 7
+    assert len(list((out / "spectrograms").glob("*.png"))) == 3
+
+
+def test_tokens_are_the_same_through_recipe_interface_and_command_line(recipe, tmp_path):
+    exp = recipe.path / "exp/sitok_base"
+    scp = dict(line.split() for line in (recipe.path / "dump/raw/test/wav.scp").read_text().splitlines())
+    wavs = {u: soundfile.read(recipe.path / p, dtype="float32")[0] for u, p in scp.items()}
+    tokenizer = SiTok.from_pretrained(exp / "packed")
+    together = dict(zip(wavs, tokenizer.encode(list(wavs.values()), 24000), strict=True))
+    dumped = dict(read_tokens(recipe.path / "dump/tokens/base/test"))
+    assert dumped.keys() == wavs.keys()
+    where = os.getcwd()
+    try:
+        os.chdir(recipe.path)
+        command_line.main(["encode", "dump/raw/test/wav.scp", "--model", str(exp), "-o", str(tmp_path / "cli.ark")])
+    finally:
+        os.chdir(where)
+    by_command = dict(read_tokens(tmp_path / "cli.ark"))
+    for utt, wav in wavs.items():
+        alone = tokenizer.encode([wav], 24000)[0]
+        assert len(alone) == -(-len(wav) // 1920)
+        for other in (together[utt], dumped[utt], by_command[utt]):
+            np.testing.assert_array_equal(alone, other)
+
+
+def test_text_without_transcript_arrived_as_empty(recipe):
+    lines = (recipe.path / "dump/raw/train/text").read_text().splitlines()
+    assert sum(len(line.split()) == 1 for line in lines) == 1
+
+
+def test_stages_can_be_run_again_and_name_what_is_missing(recipe):
+    assert "stage 7: done" in recipe.run(7, 7, "--sitok_tag", "base")
+    assert "run stage 5 first" in recipe.run(7, 7, "--sitok_tag", "nowhere", fails=True)
+    assert "unknown option --sitok_tga" in recipe.run(6, 6, "--sitok_tga", "x", fails=True)
+    upload = recipe.run(10, 10, "--sitok_tag", "base", "--hf_repo", "someone/something", fails=True)
+    assert "hf upload someone/something" in upload and "HF_TOKEN" in upload
+
+
+def test_slots_swapped_by_a_new_yaml(recipe):
+    slots = {k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")}
+    slots["model_conf"] = {"stacking_factor": 2, "lambda_ctc": 0.2}
+    slots["feats_extract_conf"] = {"fmax": 8000.0}
+    slots["normalize_conf"] = {"eps": 2.0}
+    slots["encoder_conf"]["num_layers"] = 1
+    slots["quantizer_conf"] = {"codebook_size": 8, "codebook_dim": 3, "l2_normalize": False}
+    slots["ctc_conf"]["num_layers"] = 2
+    slots["decoder_conf"]["prediction"] = "velocity"
+    config = recipe.write_config("train_swapped", **slots)
+    recipe.run(4, 8, "--train_config", config, "--sitok_tag", "swapped", "--sitok_stats_dir", "exp/stats_swapped")
+    saved = recipe.config_of("swapped")
+    for key, value in slots.items():
+        if key.endswith("_conf"):
+            assert value.items() <= saved[key].items()
+    tokenizer = SiTok.from_pretrained(recipe.path / "exp/sitok_swapped")
+    assert str(tokenizer.frame_rate) == "25" and tokenizer.codebook_sizes == (8,)
+    assert tokenizer.mel_config.fmax == 8000.0
+
+
+def test_slots_swapped_on_the_command_line(recipe):
+    arguments = (
+        "--model_conf stacking_factor=8 --feats_extract log_mel --encoder llama --encoder_conf num_layers=1 "
+        "--quantizer_conf codebook_size=4 --ctc null --decoder_conf prediction=velocity --max_epoch 1"
+    )
+    recipe.run(5, 8, "--train_args", arguments, "--steps", "1", "--synth_args", "--vocoder griffin_lim")
+    (exp,) = (p for p in (recipe.path / "exp").glob("sitok_*encoder_confnum_layers1*") if p.is_dir())
+    saved = yaml.safe_load((exp / "config.yaml").read_text())
+    assert saved["encoder_conf"] == {**tiny_config()["encoder_conf"], "num_layers": 1}
+    assert saved["ctc"] is None and saved["ctc_conf"] == {}
+    assert saved["decoder_conf"]["prediction"] == "velocity"
+    assert str(SiTok.from_pretrained(exp).frame_rate) == "25/4"
+    assert "ctc" in (exp / "eval/test/RESULTS.md").read_text().lower()
+
+
+def test_a_stage_killed_in_training_resumes(recipe):
+    before = recipe.path / "exp/sitok_resumed"
+    recipe.run(5, 5, "--sitok_tag", "resumed", "--train_args", "--max_epoch 1")
+    recipe.run(5, 5, "--sitok_tag", "resumed")
+    log = (before / "train.log").read_text()
+    assert "The training was resumed using" in log and "2epoch" in log
+    whole = SiTok.from_pretrained(recipe.path / "exp/sitok_base", checkpoint="latest.pth")
+    assert SiTok.from_pretrained(before, checkpoint="latest.pth").model_hash == whole.model_hash

@@ -1,0 +1,218 @@
+"""Option parsing, path.sh, cmd.sh, setup.sh, and the order of the stages."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "egs2/TEMPLATE/sitok1"
+
+
+def bash(script: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    command = ["bash", "-c", f"set -euo pipefail\n{script}"]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def parse(options: str, tmp_path: Path) -> subprocess.CompletedProcess:
+    defaults = 'stage=1; train_args=""; flag=false; help_message="the help"'
+    return bash(
+        f'{defaults}; set -- {options}; . "{ROOT}/local/parse_options.sh"; echo "$stage|$train_args|$flag|$*"', tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    "options, result",
+    [
+        ("", "1||false|"),
+        ("--stage 3 --flag true", "3||true|"),
+        ("--train-args '--lr 1e-3 --b c'", "1|--lr 1e-3 --b c|false|"),
+        ("--stage 3 --stage 4 rest --flag x", "4||false|rest --flag x"),
+        ("--train_args ''", "1||false|"),
+    ],
+)
+def test_options_set_variables(options, result, tmp_path):
+    done = parse(options, tmp_path)
+    assert (done.returncode, done.stdout.rstrip("\n"), done.stderr) == (0, result, "")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--stags 3", "unknown option --stags"),
+        ("--stage", "--stage needs a value"),
+        ("--flag yes", "true or false"),
+        ("--stage=3", "--stage VALUE"),
+        ("--PATH x", "unknown option --PATH"),
+        ("'--a;b' x", "unknown option --a;b"),
+    ],
+)
+def test_bad_options(options, message, tmp_path):
+    done = parse(options, tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_help(tmp_path):
+    done = parse("--help", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "the help\n")
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    """A copy of what a recipe needs of the repository, without an environment."""
+    for name in ("local", "egs2/TEMPLATE"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "sitok_espnet").symlink_to(ROOT / "sitok_espnet")
+    done = subprocess.run([tmp_path / "egs2/TEMPLATE/sitok1/setup.sh", tmp_path / "egs2/toy/sitok1"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "egs2/toy/sitok1/conf/train_sitok.yaml").write_text("seed: 0\n")
+    return tmp_path
+
+
+def test_path_sh_without_an_environment_says_what_to_run(repository):
+    done = bash(". ./path.sh; echo went on", repository / "egs2/toy/sitok1", SITOK_USE_ACTIVE_PYTHON="")
+    assert done.returncode == 1
+    assert "run: make setup" in done.stderr and str(repository) in done.stderr
+    assert "went on" not in done.stdout
+
+
+def test_path_sh_refuses_an_interrupted_set_up(repository):
+    (repository / ".venv/bin").mkdir(parents=True)
+    (repository / ".venv/bin/python").touch()
+    done = bash(". ./path.sh", repository / "egs2/toy/sitok1", SITOK_USE_ACTIVE_PYTHON="")
+    assert done.returncode == 1
+    assert "run: make setup" in done.stderr
+
+
+def test_path_sh_finds_the_environment_from_any_folder(repository):
+    (repository / ".venv").mkdir()
+    (repository / ".venv/sitok_setup.stamp").touch()
+    recipe = repository / "egs2/toy/sitok1"
+    done = bash(f'. {recipe}/path.sh; echo "${{PATH%%:*}} $SITOK_ROOT"', Path("/"), SITOK_USE_ACTIVE_PYTHON="")
+    assert done.stdout.split() == [f"{repository}/.venv/bin", str(repository)], done.stderr
+
+
+def test_path_sh_outside_the_repository(tmp_path):
+    shutil.copy(TEMPLATE / "path.sh", tmp_path)
+    done = bash(". ./path.sh", tmp_path)
+    assert done.returncode == 1
+    assert "must lie inside the repository" in done.stderr
+
+
+def test_cmd_sh_back_ends(tmp_path):
+    show = f'. "{TEMPLATE}/cmd.sh"; echo "$train_cmd"'
+    assert "--backend local" in bash(show, tmp_path, SITOK_ROOT="/r").stdout
+    assert bash(show, tmp_path, SITOK_ROOT="/r", cmd_backend="slurm").stdout.startswith("/r/local/slurm.pl --backend slurm")
+    done = bash(show, tmp_path, SITOK_ROOT="/r", cmd_backend="pbs")
+    assert done.returncode == 1 and "local or slurm" in done.stderr
+
+
+def test_setup_sh_refuses_other_places(repository, tmp_path):
+    setup = repository / "egs2/TEMPLATE/sitok1/setup.sh"
+    outside = subprocess.run([setup, tmp_path / "elsewhere/deep/sitok1"], capture_output=True, text=True)
+    assert outside.returncode == 1 and "egs2/CORPUS/sitok1" in outside.stderr
+    assert not (tmp_path / "elsewhere").exists()
+    again = subprocess.run([setup, repository / "egs2/toy/sitok1"], capture_output=True, text=True)
+    assert again.returncode == 1 and "exists already" in again.stderr
+
+
+def run_recipe(repository: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [repository / "egs2/toy/sitok1/run.sh", *options]
+    environment = {**os.environ, "SITOK_USE_ACTIVE_PYTHON": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/")
+
+
+def write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a b\n")
+
+
+@pytest.mark.parametrize(
+    "stage, present, missing, maker",
+    [
+        (2, [], "data/train/wav.scp", 1),
+        (2, ["data/train/wav.scp", "data/dev/wav.scp"], "data/test/wav.scp", 1),
+        (3, [], "dump/raw/train/wav.scp", 2),
+        (4, ["dump/raw/train/wav.scp"], "dump/raw/dev/wav.scp", 2),
+        (4, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/train/text"], "data/token_list/bpe_unigram4000/tokens.txt", 3),
+        (5, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp"], "exp/sitok_stats/train/feats_stats.npz", 4),
+        (7, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/test/wav.scp"], "exp/sitok_bpe4000/config.yaml", 5),
+        (
+            8,
+            [
+                "dump/raw/train/wav.scp",
+                "dump/raw/test/wav.scp",
+                "exp/sitok_bpe4000/config.yaml",
+                "exp/sitok_bpe4000/train.done",
+            ],
+            "dump/tokens/bpe4000/train/manifest.json",
+            7,
+        ),
+        (9, [], "exp/sitok_bpe4000/config.yaml", 5),
+        (10, [], "exp/sitok_bpe4000/packed/config.yaml", 9),
+    ],
+)
+def test_a_stage_out_of_order_names_the_missing_one(repository, stage, present, missing, maker):
+    for name in present:
+        write(repository / "egs2/toy/sitok1" / name)
+    done = run_recipe(repository, "--stage", str(stage), "--stop_stage", str(stage), "--sitok_tag", "bpe4000")
+    assert done.returncode != 0
+    assert f"{missing} is missing: run stage {maker} first" in done.stderr
+    assert f"stage {stage}: done" not in done.stdout
+
+
+def test_unfinished_training_is_not_used(repository):
+    recipe = repository / "egs2/toy/sitok1"
+    for name in ("exp/sitok_x/config.yaml", "exp/sitok_x/valid.loss.best.pth"):
+        write(recipe / name)
+    done = run_recipe(repository, "--stage", "9", "--stop_stage", "9", "--sitok_tag", "x")
+    assert done.returncode != 0
+    assert "exp/sitok_x is not finished: run stage 5 first" in done.stderr
+
+
+def test_upload_needs_a_place_and_credentials(repository):
+    write(repository / "egs2/toy/sitok1/exp/sitok_x/packed/config.yaml")
+    options = ["--stage", "10", "--stop_stage", "10", "--sitok_tag", "x"]
+    assert "--hf_repo OWNER/NAME" in run_recipe(repository, *options).stderr
+    done = run_recipe(repository, *options, "--hf_repo", "me/it")
+    assert "hf upload me/it exp/sitok_x/packed ." in done.stdout
+    assert done.returncode != 0 and "export HF_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, tag",
+    [
+        ([], "bpe4000"),
+        (["--train_config", "conf/tuning/train_sitok_rvq4.yaml", "--nbpe", "256"], "rvq4_bpe256"),
+        (["--train_args", "--encoder_conf num_layers=2 --ctc null"], "bpe4000_encoder_confnum_layers2_ctcnull"),
+        (["--sitok_tag", "mine", "--train_args", "--seed 1"], "mine"),
+    ],
+)
+def test_experiments_are_named_after_what_makes_them(repository, options, tag):
+    done = run_recipe(repository, "--stage", "9", "--stop_stage", "9", *options)
+    assert f"exp/sitok_{tag}/config.yaml is missing" in done.stderr
+
+
+def test_unknown_stage_option_and_stray_words(repository):
+    assert "unknown option --steps_" in run_recipe(repository, "--steps_", "1").stderr
+    assert "whole number" in run_recipe(repository, "--nj", "many").stderr
+    assert "'stray' is not an option" in run_recipe(repository, "--nj", "1", "stray").stderr
+
+
+def test_failed_stage_stops_and_seconds_are_kept_of_finished_ones(repository):
+    recipe = repository / "egs2/toy/sitok1"
+    done = run_recipe(repository, "--stage", "6", "--stop_stage", "7")
+    assert done.returncode != 0
+    rows = [line.split("\t") for line in (recipe / "exp/stage_seconds.tsv").read_text().splitlines()]
+    assert [(number, name) for number, _, name in rows] == [("6", "refinement")]
+    assert "run stage 2 first" in done.stderr
+
+
+def test_every_recipe_links_to_the_template():
+    for recipe in ROOT.glob("egs2/*/sitok1"):
+        for name in ("sitok.sh", "cmd.sh", "path.sh"):
+            assert (recipe / name).resolve() == TEMPLATE / name
