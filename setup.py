@@ -51,6 +51,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["sitok_espnet", "sitok_espnet.*"]),
+    package_data={"sitok_espnet.evaluate": ["pronunciations.txt"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["sitok = sitok_espnet.bin.main:main"]},

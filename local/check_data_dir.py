@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from recipe_files import read_table, speaker_to_utterances
+
 from sitok_espnet.errors import SiTokError
 
 

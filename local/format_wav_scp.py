@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from recipe_files import atomic_text, read_table, write_data_dir, write_table
+
 from sitok_espnet.audio import resample, write_audio
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inputs import AudioInput, read_scp

@@ -28,7 +28,8 @@ fi
 
 began=${SECONDS}
 rm -f "${stamp}"
-if [ "$(.venv/bin/python -c 'import sys; print(*sys.version_info[:2], sep=".")' 2>/dev/null)" != "${version}" ]; then
+# Of another Python, or interrupted before it had pip: made anew.
+if [ "$(.venv/bin/python -c 'import pip, sys; print(*sys.version_info[:2], sep=".")' 2>/dev/null)" != "${version}" ]; then
     rm -rf .venv
 fi
 # The tested versions need Python 3.11; an older one takes the newest that setup.py allows.
@@ -55,7 +56,7 @@ echo "set-up: installing into .venv (several GB with torch's CUDA libraries; min
 # uv is several times faster, but does not know pip's configuration: where it fails, pip may still succeed.
 if ! command -v uv >/dev/null || ! install_with uv pip install --quiet --python .venv/bin/python; then
     install_with .venv/bin/python -m pip install -qq --disable-pip-version-check --progress-bar off ||
-        fail "the installation failed: see above; make setup goes on with it"
+        fail "the installation failed, see above; make setup again goes on where it stopped"
 fi
 
 # ESPnet's text modules make NLTK fetch two resources when they are imported, which fails noisily without a network.

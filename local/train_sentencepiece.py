@@ -18,8 +18,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import sentencepiece
-
 from recipe_files import atomic_text, read_table
+
 from sitok_espnet.errors import SiTokError
 
 SAMPLE_RATE = 24000

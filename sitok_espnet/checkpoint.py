@@ -102,9 +102,7 @@ def _load_weights(model: SiTokModel, path: Path) -> None:
     """Strictly: every key must match (ESPnet's own loader accepts missing ones)."""
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.pth"))) or "none"
-        raise SiTokError(
-            f"{path} does not exist (checkpoints there: {there}): train first (stage 5), or name another"
-        )
+        raise SiTokError(f"{path} does not exist (checkpoints there: {there}): train first (stage 5), or name another")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises many types for damaged files

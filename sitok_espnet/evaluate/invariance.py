@@ -19,7 +19,7 @@ LATENT_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class InvarianceReport:
-    """tokens: compared positions, summed over the ways. differing: with another code. unproven: of those, not near ties.
+    """tokens: compared positions, summed over the ways. differing: with another code. unproven: not near ties either.
 
     worst_latent: largest relative difference of pre-quantizer latents, ``|a - b| / |a|`` over the dimensions.
     """

@@ -136,7 +136,7 @@ def _append(path: Path, result: Result) -> None:
 def _run(
     jobs: Sequence[Job], metrics: Mapping[str, AbsMetric], context: MetricContext, processes: int
 ) -> Iterator[Result]:
-    progress = tqdm(total=len(jobs), desc="scoring", unit="utt", disable=not jobs)
+    progress = tqdm(total=len(jobs), desc="scoring", unit="utt", mininterval=1.0, disable=not jobs)
     with progress:
         for results in _results(jobs, metrics, context, processes):
             yield from results

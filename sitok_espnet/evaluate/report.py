@@ -117,7 +117,7 @@ def build_results(request: Request, scores: Scores) -> dict:
             for name in request.metrics
         },
         "systems": {system: _system(request, scores, system) for system in request.systems},
-        "tokenizer": _attempt(lambda: read_json(request.eval_dir / synthesis.TOKENIZER)),
+        "tokenizer": _attempt(lambda: _model_card(request)),
         "ctc": _ctc(request, scores.texts),
         "codebook": {
             "train": _attempt(lambda: _train_codebook(request)),
@@ -181,9 +181,9 @@ def _ctc(request: Request, texts: Mapping[str, str]) -> dict:
     path = request.eval_dir / synthesis.CTC_TEXT
     if not path.is_file():
         try:
-            reason = read_json(request.eval_dir / synthesis.TOKENIZER).get("ctc_not_run") or "no transcripts"
-        except SiTokError:
-            reason = "not synthesized (sitok_synth_systems)"
+            reason = _model_card(request).get("ctc_not_run") or f"no {synthesis.CTC_TEXT} (sitok_synth_systems)"
+        except SiTokError as error:
+            reason = error
         return {"cer": not_run(reason), "wer": not_run(reason)}
     if not texts:
         reason = f"no transcripts in {request.data_dir / 'text'}"
@@ -202,11 +202,17 @@ def _ctc(request: Request, texts: Mapping[str, str]) -> dict:
     return rates
 
 
+def _model_card(request: Request) -> dict:
+    if not (request.eval_dir / synthesis.TOKENIZER).is_file():
+        raise SiTokError("not synthesized (sitok_synth_systems)")
+    return read_json(request.eval_dir / synthesis.TOKENIZER)
+
+
 def _train_codebook(request: Request) -> dict:
     if request.train_tokens is None:
         raise SiTokError("no token dump of the training set was given (option --train_tokens)")
     dump = open_tokens(request.train_tokens)
-    model_hash = read_json(request.eval_dir / synthesis.TOKENIZER)["model_hash"]
+    model_hash = _model_card(request)["model_hash"]
     if dump.manifest["model_hash"] != model_hash:
         raise SiTokError(
             f"the dump {request.train_tokens} is of model {dump.manifest['model_hash']}, the scored one is {model_hash}"
@@ -215,13 +221,13 @@ def _train_codebook(request: Request) -> dict:
 
 
 def _test_codebook(request: Request) -> dict:
-    sizes = read_json(request.eval_dir / synthesis.TOKENIZER)["codebook_sizes"]
+    sizes = _model_card(request)["codebook_sizes"]
     tokens = read_json(request.eval_dir / synthesis.TOKENS)
     return asdict(codebook_use((np.array(codes, dtype=np.int64) for codes in tokens.values()), sizes))
 
 
 def _bits(request: Request) -> dict:
-    card = read_json(request.eval_dir / synthesis.TOKENIZER)
+    card = _model_card(request)
     rate, sizes = card["frame_rate"], card["codebook_sizes"]
     return {
         "value": bits_per_second(rate, sizes),
@@ -233,6 +239,8 @@ def _bits(request: Request) -> dict:
 
 def _speed(request: Request) -> dict:
     """Real-time factors: seconds of computing a second of audio, with intervals over utterances."""
+    if not (request.eval_dir / synthesis.TIMING).is_file():
+        raise SiTokError("not timed (sitok_synth_systems --systems reconstruction)")
     timing = read_json(request.eval_dir / synthesis.TIMING)
     utterances = [timing["utterances"][utt] for utt in sorted(timing["utterances"])]
     factors = {}

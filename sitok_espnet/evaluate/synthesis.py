@@ -107,7 +107,8 @@ def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> No
         (folder / stale).unlink(missing_ok=True)
     locations: dict[str, str] = {}
     clipped: dict[str, str] = {}
-    progress = tqdm(zip(shop.inputs, SYSTEMS[name](shop), strict=True), desc=name, total=len(shop.inputs), unit="utt")
+    made = zip(shop.inputs, SYSTEMS[name](shop), strict=True)
+    progress = tqdm(made, desc=name, total=len(shop.inputs), unit="utt", mininterval=1.0)
     try:
         for item, wav in progress:
             path = folder / "wav" / f"{item.utt}.wav"

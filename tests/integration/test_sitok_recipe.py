@@ -18,6 +18,9 @@ from sitok_espnet.bin import main as command_line
 from sitok_espnet.tokens import read_tokens
 
 ROOT = Path(__file__).parents[2]
+# Stage 8 in brief, where the test is about other things.
+BRIEF = ("--synth_args", "--vocoder griffin_lim --systems original reconstruction", "--score_args")
+BRIEF = (*BRIEF, "--systems original reconstruction --metrics mel --spectrograms 1")
 SETS = {"train": (20, 1), "dev": (4, 2), "test": (4, 3)}
 
 DATA_SH = """#!/usr/bin/env bash
@@ -58,7 +61,9 @@ class Recipe:
         subprocess.run(["egs2/TEMPLATE/sitok1/setup.sh", "egs2/toy/sitok1"], cwd=root, check=True, capture_output=True)
         self.path = root / "egs2/toy/sitok1"
         (self.path / "local/data.sh").write_text(DATA_SH.format(tests=ROOT / "tests", sets=SETS))
-        self.write_config("train_sitok", **{k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")})
+        self.write_config(
+            "train_sitok", **{k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")}
+        )
 
     def write_config(self, name: str, **slots) -> str:
         (self.path / f"conf/{name}.yaml").write_text(yaml.safe_dump(slots | TRAINER))
@@ -153,7 +158,9 @@ def test_slots_swapped_by_a_new_yaml(recipe):
     slots["ctc_conf"]["num_layers"] = 2
     slots["decoder_conf"]["prediction"] = "velocity"
     config = recipe.write_config("train_swapped", **slots)
-    recipe.run(4, 8, "--train_config", config, "--sitok_tag", "swapped", "--sitok_stats_dir", "exp/stats_swapped")
+    recipe.run(
+        4, 8, "--train_config", config, "--sitok_tag", "swapped", "--sitok_stats_dir", "exp/stats_swapped", *BRIEF
+    )
     saved = recipe.config_of("swapped")
     for key, value in slots.items():
         if key.endswith("_conf"):
@@ -168,7 +175,7 @@ def test_slots_swapped_on_the_command_line(recipe):
         "--model_conf stacking_factor=8 --feats_extract log_mel --encoder llama --encoder_conf num_layers=1 "
         "--quantizer_conf codebook_size=4 --ctc null --decoder_conf prediction=velocity --max_epoch 1"
     )
-    recipe.run(5, 8, "--train_args", arguments, "--steps", "1", "--synth_args", "--vocoder griffin_lim")
+    recipe.run(5, 8, "--train_args", arguments, "--steps", "1", *BRIEF)
     (exp,) = (p for p in (recipe.path / "exp").glob("sitok_*encoder_confnum_layers1*") if p.is_dir())
     saved = yaml.safe_load((exp / "config.yaml").read_text())
     assert saved["encoder_conf"] == {**tiny_config()["encoder_conf"], "num_layers": 1}

@@ -36,7 +36,11 @@ def test_tables_round_trip_sorted_by_code_point(tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [("a 1\na 2\n", ":2: the key 'a' occurs twice"), ("a 1\n\nb 2\n", ":2: blank line"), ("a 1\nb\n", ":2: nothing follows")],
+    [
+        ("a 1\na 2\n", ":2: the key 'a' occurs twice"),
+        ("a 1\n\nb 2\n", ":2: blank line"),
+        ("a 1\nb\n", ":2: nothing follows"),
+    ],
 )
 def test_bad_tables_name_the_line(tmp_path, content, message):
     (tmp_path / "t").write_text(content)

@@ -19,7 +19,9 @@ def launch(*words, env=None, cwd=None) -> subprocess.CompletedProcess:
 
 
 def test_placeholder_in_log_and_arguments(tmp_path):
-    done = launch("--backend", "local", "JOB=3:5", tmp_path / "x.JOB.log", "sh", "-c", "echo out JOB > $0", f"{tmp_path}/JOB")
+    done = launch(
+        "--backend", "local", "JOB=3:5", tmp_path / "x.JOB.log", "sh", "-c", "echo out JOB > $0", f"{tmp_path}/JOB"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert {p.name: p.read_text() for p in tmp_path.iterdir() if p.suffix != ".log"} == {
@@ -37,8 +39,8 @@ def test_arguments_reach_the_command_unchanged(tmp_path):
 
 def test_jobs_run_at_the_same_time(tmp_path):
     # Each job waits for the other's file: one after the other they would fail.
-    wait = f"touch {tmp_path}/JOB; for i in $(seq 200); do [ -e {tmp_path}/1 -a -e {tmp_path}/2 ] && exit 0; sleep .05; done; exit 1"
-    assert launch("--backend", "local", "JOB=1:2", tmp_path / "JOB.log", "sh", "-c", wait).returncode == 0
+    wait = "cd $0; touch JOB; for i in $(seq 200); do [ -e 1 ] && [ -e 2 ] && exit 0; sleep .05; done; exit 1"
+    assert launch("--backend", "local", "JOB=1:2", tmp_path / "JOB.log", "sh", "-c", wait, tmp_path).returncode == 0
 
 
 def test_max_jobs_limits_how_many(tmp_path):
@@ -81,7 +83,14 @@ def test_terminated_launcher_ends_its_jobs(tmp_path):
 
 @pytest.mark.parametrize(
     "parallel, asked, preset, expected",
-    [(1, None, None, 8), (2, None, None, 4), (3, None, None, 2), (100, None, None, 1), (4, 6, None, 6), (1, None, "2", 2)],
+    [
+        (1, None, None, 8),
+        (2, None, None, 4),
+        (3, None, None, 2),
+        (100, None, None, 1),
+        (4, 6, None, 6),
+        (1, None, "2", 2),
+    ],
 )
 def test_threads_are_shared_among_jobs(monkeypatch, parallel, asked, preset, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
@@ -149,7 +158,9 @@ def test_slurm_array(slurm, tmp_path):
     assert done.returncode == 0, done.stderr
     for number in (2, 3):
         assert (tmp_path / f"logs/x.{number}.log").read_text() == f"job-{number} $HOME it's threads 3\n"
-    directives = {line.split(maxsplit=1)[1] for line in (tmp_path / "script").read_text().splitlines() if "#SBATCH" in line}
+    directives = {
+        line.split(maxsplit=1)[1] for line in (tmp_path / "script").read_text().splitlines() if "#SBATCH" in line
+    }
     assert {"--array=2-3%5", "--mem=4G", "--time=1:00:00", "--gres=gpu:2", "--cpus-per-task=3"} <= directives
 
 

@@ -84,7 +84,9 @@ def test_linked_directly_through_others_and_by_equal_text():
 
 def corpora():
     sentence = st.lists(st.sampled_from("abcde"), min_size=1, max_size=9).map(" ".join)
-    return st.lists(sentence, min_size=1, max_size=60).map(lambda lines: {f"u{i}": text for i, text in enumerate(lines)})
+    return st.lists(sentence, min_size=1, max_size=60).map(
+        lambda lines: {f"u{i}": text for i, text in enumerate(lines)}
+    )
 
 
 @given(corpora(), st.integers(0, 8), st.integers(0, 5))
@@ -162,7 +164,13 @@ def tree(tmp_path):
 
 def prepare(tree):
     root = tree.parent
-    options = {"--tree": tree, "--audio_dir": root / "audio", "--data_dir": root / "data", "--test_size": 1, "--dev_size": 1}
+    options = {
+        "--tree": tree,
+        "--audio_dir": root / "audio",
+        "--data_dir": root / "data",
+        "--test_size": 1,
+        "--dev_size": 1,
+    }
     prepare_main([str(word) for pair in options.items() for word in pair])
     return root / "data"
 

@@ -67,7 +67,9 @@ def repository(tmp_path) -> Path:
     for name in ("local", "egs2/TEMPLATE"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "sitok_espnet").symlink_to(ROOT / "sitok_espnet")
-    done = subprocess.run([tmp_path / "egs2/TEMPLATE/sitok1/setup.sh", tmp_path / "egs2/toy/sitok1"], capture_output=True)
+    done = subprocess.run(
+        [tmp_path / "egs2/TEMPLATE/sitok1/setup.sh", tmp_path / "egs2/toy/sitok1"], capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     (tmp_path / "egs2/toy/sitok1/conf/train_sitok.yaml").write_text("seed: 0\n")
     return tmp_path
@@ -106,7 +108,9 @@ def test_path_sh_outside_the_repository(tmp_path):
 def test_cmd_sh_back_ends(tmp_path):
     show = f'. "{TEMPLATE}/cmd.sh"; echo "$train_cmd"'
     assert "--backend local" in bash(show, tmp_path, SITOK_ROOT="/r").stdout
-    assert bash(show, tmp_path, SITOK_ROOT="/r", cmd_backend="slurm").stdout.startswith("/r/local/slurm.pl --backend slurm")
+    assert bash(show, tmp_path, SITOK_ROOT="/r", cmd_backend="slurm").stdout.startswith(
+        "/r/local/slurm.pl --backend slurm"
+    )
     done = bash(show, tmp_path, SITOK_ROOT="/r", cmd_backend="pbs")
     assert done.returncode == 1 and "local or slurm" in done.stderr
 
@@ -138,9 +142,19 @@ def write(path: Path) -> None:
         (2, ["data/train/wav.scp", "data/dev/wav.scp"], "data/test/wav.scp", 1),
         (3, [], "dump/raw/train/wav.scp", 2),
         (4, ["dump/raw/train/wav.scp"], "dump/raw/dev/wav.scp", 2),
-        (4, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/train/text"], "data/token_list/bpe_unigram4000/tokens.txt", 3),
+        (
+            4,
+            ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/train/text"],
+            "data/token_list/bpe_unigram4000/tokens.txt",
+            3,
+        ),
         (5, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp"], "exp/sitok_stats/train/feats_stats.npz", 4),
-        (7, ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/test/wav.scp"], "exp/sitok_bpe4000/config.yaml", 5),
+        (
+            7,
+            ["dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/test/wav.scp"],
+            "exp/sitok_bpe4000/config.yaml",
+            5,
+        ),
         (
             8,
             [

@@ -13,7 +13,6 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.slots import SLOTS
 from sitok_espnet.tasks.sitok import SiTokTask
 
-
 ROOT = Path(__file__).parents[2]
 
 

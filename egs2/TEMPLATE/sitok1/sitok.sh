@@ -41,7 +41,7 @@ inference_model=""     # file in the experiment; empty: best by the first best_m
 steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
-score_args=""          # more options for sitok_score, as "--metrics stoi mel_distance"
+score_args=""          # more options for sitok_score, as "--metrics stoi mel"
 
 # Upload
 hf_repo=""             # owner/name

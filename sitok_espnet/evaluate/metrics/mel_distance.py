@@ -15,7 +15,8 @@ class MelDistance(AbsMetric):
     """L1 between natural-log mel spectrograms, both analysed from the waveform, over valid frames and all bins.
 
     Always the paper's mel (24 kHz, 128 bins, 50 frames/s), whatever mel a model uses, so that models compare.
-    Frames are pooled over utterances: long utterances weigh more.
+    Frames are pooled over utterances: long utterances weigh more. Bins that a band-limited corpus leaves at the floor
+    count too: noise that a system puts there costs a lot.
     """
 
     name = "mel"

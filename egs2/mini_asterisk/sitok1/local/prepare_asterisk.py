@@ -16,11 +16,11 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-
 from prompt_text import clean, read_transcripts
 from recipe_files import atomic_text, write_data_dir
-from sitok_espnet.errors import SiTokError
 from split_no_overlap import split
+
+from sitok_espnet.errors import SiTokError
 
 SAMPLE_RATE = 16000
 # Single letters, digits and names stay in the training set: a recogniser cannot tell "p" from "t" without a sentence,
