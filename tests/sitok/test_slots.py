@@ -48,6 +48,19 @@ def test_shipped_yamls_are_found():
     assert {p.name for p in SHIPPED} >= {"S.yaml", "B.yaml", "L.yaml", "XL.yaml", "train_sitok_mini.yaml"}
 
 
+@pytest.mark.parametrize(
+    "training, model",
+    [
+        ("conf/train_sitok_L.yaml", "conf/model/L.yaml"),
+        ("egs2/mini_asterisk/sitok1/conf/train_sitok_mini.yaml", "conf/model/mini.yaml"),
+    ],
+)
+def test_training_configurations_train_the_models_they_name(training, model):
+    trained, stated = (yaml.safe_load((ROOT / path).read_text()) for path in (training, model))
+    stated["ctc_conf"].pop("vocab_size", None)
+    assert {key: trained[key] for key in stated} == stated
+
+
 @pytest.mark.parametrize("slot", [s for s in SLOTS if s not in ("normalize",)])
 def test_unknown_keys_name_the_slot_and_its_legal_keys(slot):
     config = tiny_config()

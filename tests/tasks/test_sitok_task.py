@@ -107,6 +107,19 @@ def test_options_of_the_normalisation_survive_that_stage_5_switches_it_on():
     assert args.normalize_conf == {"eps": 1.0, "stats_file": "x.npz"}
 
 
+def test_dry_run_of_the_mini_configuration(corpus, tmp_path):
+    mini = ROOT / "egs2/mini_asterisk/sitok1/conf/train_sitok_mini.yaml"
+    SiTokTask.main(
+        cmd=[
+            *("--config", str(mini), "--dry_run", "true", "--output_dir", str(tmp_path), "--ngpu", "0"),
+            *("--token_list", str(corpus / "tokens.txt"), "--token_type", "word"),
+        ]
+    )
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert saved["token_list"] == TINY["token_list"] and saved["encoder_conf"]["hidden_size"] == 256
+    assert not list(tmp_path.glob("*.pth"))
+
+
 def test_missing_token_list_names_the_stage(config):
     args = parse("--config", config, "--ctc", "llama", "--token_list", "nowhere/tokens.txt")
     with pytest.raises(SiTokError, match="nowhere/tokens.txt.*stage 3"):

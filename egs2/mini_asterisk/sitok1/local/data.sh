@@ -26,21 +26,31 @@ package_file() {
     find "${downloads}" -maxdepth 1 -name "$1_*.deb" 2>/dev/null | sort | tail -n 1
 }
 
+# fetch PACKAGE: apt-get download into the current folder. Package lists may be missing or old; fresh ones are then
+# fetched into a folder of their own, which needs no root. apt's download user could not write here: hence Sandbox::User.
+fetch() {
+    local options=(-q -o APT::Sandbox::User=)
+    apt-get download "${options[@]}" "$1" && return
+    echo "fetching fresh package lists"
+    mkdir -p lists/partial
+    options+=(-o "Dir::State::lists=${PWD}/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+    apt-get update "${options[@]}" && apt-get download "${options[@]}" "$1"
+}
+
 mkdir -p "${downloads}"
 for package in "${packages[@]}"; do
     [ -n "$(package_file "${package}")" ] && continue
     advice="put ${package}_<version>_all.deb into a folder and name it with --downloads DIR"
     command -v apt-get >/dev/null || fail "apt-get is not on this machine: ${advice}"
     echo "fetching ${package} into ${downloads}"
-    # Into a scratch folder first: an interrupted download must not look like a package. 'trusted' file access for the
-    # download user needs a world-readable place; apt-get only warns about it, hence APT::Sandbox::User.
+    # Into a scratch folder first: an interrupted download must not look like a package.
     scratch=$(mktemp -d "${downloads}/fetch.XXXXXX")
-    if ! (cd "${scratch}" && apt-get download -q -o APT::Sandbox::User= "${package}"); then
+    if ! (cd "${scratch}" && fetch "${package}"); then
         rm -rf "${scratch}"
-        fail "apt-get download ${package} failed: run 'apt-get update' first (needs root), or ${advice}"
+        fail "apt-get download ${package} failed: ${advice}"
     fi
     mv "${scratch}"/*.deb "${downloads}/"
-    rmdir "${scratch}"
+    rm -rf "${scratch}"
 done
 
 command -v dpkg-deb >/dev/null || fail "dpkg-deb is needed to unpack the packages (Debian package 'dpkg')"
