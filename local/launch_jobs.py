@@ -65,12 +65,13 @@ def tail(log: str) -> str:
     return "\n".join([f"----- the end of {log} -----", *lines, "-----"])
 
 
-def threads_per_job(parallel: int, asked: int | None) -> int:
-    """CPU threads of a job: what was asked for, else an equal share of the cores, never more than the user's setting.
+def threads_per_job(parallel: int, asked: int | None, gpus: int) -> int:
+    """CPU threads of a process: what was asked for, else an equal share of the cores, at most the user's setting.
 
-    Several processes that each start a thread per core are many times slower than one thread each.
+    A job has a process for each of its GPUs (one if it has none). Several processes that each start a thread per core
+    are many times slower than one thread each.
     """
-    share = asked or max(1, len(os.sched_getaffinity(0)) // parallel)
+    share = asked or max(1, len(os.sched_getaffinity(0)) // (parallel * max(1, gpus)))
     return min(share, int(os.environ.get("OMP_NUM_THREADS") or share))
 
 
@@ -102,7 +103,7 @@ def run_local(jobs: Jobs, args: argparse.Namespace) -> int:
         return 2
     at_once = min(len(jobs.numbers), args.max_jobs or len(jobs.numbers))
     gpus = visible_gpus() if args.gpu and at_once > 1 else []
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads_per_job(at_once, args.num_threads)))
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads_per_job(at_once, args.num_threads, args.gpu)))
     waiting = list(enumerate(jobs.numbers))
     running: dict[subprocess.Popen, tuple[str, float]] = {}
 
@@ -210,7 +211,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("local", "slurm"), required=True)
     parser.add_argument("--max_jobs", type=int, help="how many jobs at once (default: all)")
-    parser.add_argument("--num_threads", type=int, help="CPU threads of a job (local default: an equal share)")
+    parser.add_argument(
+        "--num_threads", type=int, help="CPU threads of a job's process (local default: an equal share)"
+    )
     parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job")
     parser.add_argument("--num_nodes", type=int, default=1, help="slurm: machines of a job")
     parser.add_argument("--mem", help="slurm: memory of a job, as 16G")

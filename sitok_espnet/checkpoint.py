@@ -28,6 +28,7 @@ class LoadedModel:
     """model: in eval mode. config: what built it. weights: the file read, None for the untrained model.
 
     model_hash: 16 hex digits of architecture and weights; token dumps and packed directories carry it.
+    codes_hash: the same of what decides the codes alone: a refined decoder (encoder and quantizer frozen) keeps it.
     """
 
     model: SiTokModel
@@ -35,6 +36,7 @@ class LoadedModel:
     directory: Path
     weights: Path | None
     model_hash: str
+    codes_hash: str
 
 
 def load_model(directory: str | Path, checkpoint: str | None = None, device: str = "cpu") -> LoadedModel:
@@ -59,8 +61,8 @@ def load_model(directory: str | Path, checkpoint: str | None = None, device: str
         weights = directory / (checkpoint or _default_checkpoint(directory, config))
         model = build_model(config)
         _load_weights(model, weights)
-    model_hash = hash_model(config, model.state_dict())
-    return LoadedModel(model.to(device).eval(), config, directory, weights, model_hash)
+    hashes = hash_model(config, model.state_dict()), hash_codes(config, model.state_dict())
+    return LoadedModel(model.to(device).eval(), config, directory, weights, *hashes)
 
 
 def _read_config(directory: Path) -> dict[str, Any]:
@@ -69,7 +71,10 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise SiTokError(
             f"{directory} holds no config.yaml: give the folder of an experiment (stage 5) or a packed one (stage 9)"
         )
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SiTokError(f"{path} is not valid YAML ({error}): restore it, or train again") from error
     if not isinstance(config, dict) or not set(SLOTS) & set(config):
         raise SiTokError(f"{path} is not the configuration of a SiTok model")
     normalize_conf = dict(config.get("normalize_conf") or {})
@@ -104,11 +109,7 @@ def _load_weights(model: SiTokModel, path: Path) -> None:
         there = ", ".join(sorted(p.name for p in path.parent.glob("*.pth"))) or "none"
         raise SiTokError(f"{path} does not exist (checkpoints there: {there}): train first (stage 5), or name another")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises many types for damaged files
-        raise SiTokError(f"{path} is not a readable checkpoint of weights ({error}): copy or train it again") from error
-    try:
-        model.load_state_dict(state, strict=True)
+        model.load_state_dict(read_weights(path), strict=True)
     except SiTokError as error:
         raise SiTokError(f"{path}: {error}") from error
     except (RuntimeError, AttributeError, TypeError) as error:
@@ -117,9 +118,32 @@ def _load_weights(model: SiTokModel, path: Path) -> None:
         ) from error
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A checkpoint of weights, without running any code that it may hold; SiTokError if it is none."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises many types for damaged files
+        raise SiTokError(f"{path} is not a readable checkpoint of weights ({error}): copy or train it again") from error
+
+
 def hash_model(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """16 hex digits of everything that decides codes and audio: slots, their options, weights."""
-    architecture = model_config(config)
+    """16 hex digits of everything in a model: slots, their options, weights."""
+    return _hash(model_config(config), state)
+
+
+CODE_SLOTS = ("feats_extract", "normalize", "encoder", "quantizer")
+NOT_IN_CODES = ("ema_count", "ema_sum", "num_updates")
+
+
+def hash_codes(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """16 hex digits of what decides codes and their meaning: mel, normalisation, encoder, quantizer, stacking."""
+    architecture = {key: config.get(key) for slot in CODE_SLOTS for key in (slot, f"{slot}_conf")}
+    architecture["stacking_factor"] = (config.get("model_conf") or {}).get("stacking_factor", 4)
+    deciding = {k: v for k, v in state.items() if k.split(".")[0] in CODE_SLOTS and not k.endswith(NOT_IN_CODES)}
+    return _hash(architecture, deciding)
+
+
+def _hash(architecture: dict[str, Any], state: Mapping[str, Tensor]) -> str:
     architecture.pop("normalize_conf", None)  # its statistics are buffers among the weights
     digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
     for name in sorted(state):
@@ -137,9 +161,12 @@ def model_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = None) -> Path:
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
 
-    It is made under a temporary name and moved into place; an existing folder is replaced.
+    It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
+    at that place is an error.
     """
-    output = Path(output)
+    output = Path(output).resolve()
+    if output.exists() and not _is_replaceable(output):
+        raise SiTokError(f"{output.name} exists and is not a packed model: give --output_dir a new folder")
     loaded = load_model(experiment, checkpoint)
     config = model_config(loaded.config) | {
         "package_version": sitok_espnet.__version__,
@@ -161,6 +188,20 @@ def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = No
     (temporary / "config.yaml").write_text(
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
-    shutil.rmtree(output, ignore_errors=True)
+    before = output.with_name(output.name + ".before")
+    shutil.rmtree(before, ignore_errors=True)
+    if output.exists():
+        output.rename(before)
     temporary.rename(output)
+    shutil.rmtree(before, ignore_errors=True)
     return output
+
+
+def _is_replaceable(folder: Path) -> bool:
+    """An empty folder, or one that :func:`pack` made."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    config = folder / "config.yaml"
+    return config.is_file() and "packed_from" in (yaml.safe_load(config.read_text(encoding="utf-8")) or {})

@@ -66,9 +66,10 @@ class SiTok:
         self.config = loaded.config
         self.directory = loaded.directory
         self.model_hash = loaded.model_hash
+        self.codes_hash = loaded.codes_hash
         self.dtype = dtype
         self.mel_config: MelConfig = self.model.feats_extract.config
-        self.device = self.model.feats_extract.mel_hash.device
+        self.device = next(self.model.parameters()).device
         self.vocoder = vocoder.to(self.device).eval()
 
     @classmethod

@@ -73,7 +73,7 @@ def read_scp(path: Path | str) -> list[AudioInput]:
         if location.endswith("|"):
             raise SiTokError(
                 f"{path}:{number}: utterance {utt} is a command pipe, which is not run: write the audio to files first "
-                f"(stage 2 of the recipe does) and list those"
+                f"and list those (in a recipe local/data.sh, stage 1, must write files instead of pipes)"
             )
         if utt in seen:
             raise SiTokError(f"{path}:{number}: utterance {utt} occurs twice (first in line {seen[utt]})")

@@ -72,6 +72,7 @@ def make_manifest(tokenizer, dtype: str) -> dict:
         "layout_version": LAYOUT_VERSION,
         "package_version": __version__,
         "model_hash": tokenizer.model_hash,
+        "codes_hash": tokenizer.codes_hash,
         "mel_hash": tokenizer.mel_config.hash(),
         "dtype": dtype,
         "sample_rate": tokenizer.sample_rate,
@@ -232,7 +233,7 @@ def _read_manifest(manifest: Path, asked: Path) -> dict:
             raise ValueError("num_codebooks and codebook_sizes disagree")
         if not (Fraction(content["frame_rate"]) > 0 and content["sample_rate"] > 0 and content["num_utterances"] >= 0):
             raise ValueError("rates and counts must be positive")
-        content["model_hash"], content["mel_hash"]  # noqa: B018  (their absence is the error)
+        content["model_hash"], content["codes_hash"], content["mel_hash"]  # noqa: B018  (their absence is the error)
     except SiTokError:
         raise
     except (ValueError, KeyError, TypeError) as error:

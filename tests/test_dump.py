@@ -65,6 +65,7 @@ def test_files_of_a_dump(reference, inputs, tiny_tokenizer):
         "layout_version": 1,
         "package_version": manifest["package_version"],
         "model_hash": tiny_tokenizer.model_hash,
+        "codes_hash": tiny_tokenizer.codes_hash,
         "mel_hash": tiny_tokenizer.mel_config.hash(),
         "dtype": "float32",
         "sample_rate": 24000,

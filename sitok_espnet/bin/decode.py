@@ -32,11 +32,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_model(tokenizer: SiTok, tokens: TokenSet, path: str) -> None:
-    """Tokens mean something to the model that made them only."""
-    if tokens.manifest["model_hash"] != tokenizer.model_hash:
+    """Tokens mean something only to models with the encoder and quantizer that made them."""
+    if tokens.manifest["codes_hash"] != tokenizer.codes_hash:
         raise SiTokError(
-            f"{path}: these tokens were made by model {tokens.manifest['model_hash']}, but {tokenizer.directory} is "
-            f"{tokenizer.model_hash}: give the --model (and --checkpoint) that made them, or encode again"
+            f"{path}: these tokens were made by model {tokens.manifest['codes_hash']} (codes_hash), not by "
+            f"the one in {tokenizer.directory} ({tokenizer.codes_hash}): give the --model that made them, or "
+            "encode again"
         )
 
 

@@ -81,7 +81,11 @@ def _add_decoder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
     parser.add_argument("--vocoder", default="griffin_lim", help="(default: %(default)s)")
     parser.add_argument(
-        "--vocoder_conf", nargs="*", default=[], metavar="KEY=VALUE", help="options of the vocoder: iterations=100"
+        "--vocoder_conf",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the vocoder, such as iterations=100; repeat it for more",
     )
 
 

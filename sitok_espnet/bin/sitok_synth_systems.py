@@ -22,6 +22,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the choice of other tokens")
     parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument("--vocoder", default="griffin_lim", help="mel to waveform")
+    parser.add_argument(
+        "--vocoder_conf",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the vocoder, such as iterations=100; repeat it for more",
+    )
     return parser
 
 
@@ -39,13 +46,16 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Open the model and write the systems' audio."""
+    from sitok_espnet.bin.open_model import parse_conf
     from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
     from sitok_espnet.evaluate.systems import SYSTEMS, Workshop
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
 
+    vocoder = {"vocoder": args.vocoder, "vocoder_conf": parse_conf(args.vocoder_conf)}
+
     def open_model(checkpoint: str | None) -> SiTok:
-        return SiTok.from_pretrained(args.model, checkpoint=checkpoint, device=args.device, vocoder=args.vocoder)
+        return SiTok.from_pretrained(args.model, checkpoint=checkpoint, device=args.device, **vocoder)
 
     inputs = sorted(read_scp(Path(args.data_dir, "wav.scp")), key=lambda item: item.utt)
     tokenizer = open_model(args.checkpoint)
@@ -59,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
         frame_rate=str(tokenizer.frame_rate),
         codebook_sizes=tokenizer.codebook_sizes,
-        vocoder=args.vocoder,
+        **vocoder,
     )
     synthesize(shop, card, Path(args.output_dir), args.systems or list(SYSTEMS))
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ SETTINGS = "settings.json"
 TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.json"
 TIMING = "timing.json"
+TIMED = "reconstruction"  # the system whose speed is measured
 CTC_TEXT = "ctc_text"
 CLIPPED = "utt2clipped"  # samples beyond [-1, 1] that had to be clipped, for the utterances that have any
 
@@ -37,6 +38,7 @@ class ModelCard:
         codebook_sizes: entries of each codebook.
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
+        vocoder_conf: its options, where they are not the defaults.
     """
 
     checkpoint: str
@@ -48,12 +50,14 @@ class ModelCard:
     codebook_sizes: tuple[int, ...]
     vocoder: str
     ctc_not_run: str | None = None
+    vocoder_conf: dict = field(default_factory=dict)
 
 
 def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Sequence[str]) -> None:
     """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
 
-    A system whose wav.scp is there, made with the same settings, is kept. ``reconstruction`` also writes timing.json.
+    A system whose wav.scp is there, made with the same settings, is kept. ``reconstruction`` also writes timing.json,
+    and is made again if that is missing or was measured on another device or number of threads.
 
     Raises:
         SiTokError: unknown system, unreadable audio.
@@ -68,24 +72,27 @@ def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Seque
             logging.info("%s: finished, kept", name)
             continue
         _write_system(shop, name, folder, settings)
-        if name == "reconstruction":
-            _write_timing(shop, output_dir)
     _write_model_outputs(shop, card, output_dir)
 
 
 def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
-    """Everything that decides a system's audio."""
+    """Everything that decides a system's audio and, for the timed one, how fast it was made."""
     data = "\n".join(f"{item.utt} {item.location} {_size(item.location)}" for item in shop.inputs)
     settings = {
         "system": name,
         "model_hash": card.model_hash,
         "vocoder": card.vocoder,
+        "vocoder_conf": card.vocoder_conf,
         "steps": shop.steps,
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
         "data_hash": hashlib.sha256(data.encode()).hexdigest()[:16],
     }
-    return {"system": name, "data_hash": settings["data_hash"]} if name == "original" else settings
+    if name == "original":
+        return {"system": name, "data_hash": settings["data_hash"]}
+    if name == TIMED:
+        settings |= {"device": str(shop.tokenizer.device), "threads": torch.get_num_threads()}
+    return settings
 
 
 def _size(location: str) -> int:
@@ -96,6 +103,9 @@ def _size(location: str) -> int:
 def _finished(folder: Path, settings: dict) -> bool:
     if not (folder / "wav.scp").is_file():
         return False
+    if folder.name == TIMED and not (folder.parent / TIMING).is_file():
+        logging.warning("%s is missing: %s is made again, to measure its speed", folder.parent / TIMING, folder.name)
+        return False
     if (folder / SETTINGS).is_file() and read_json(folder / SETTINGS) == settings:
         return True
     logging.warning("%s was made with other settings: it is made again", folder)
@@ -105,6 +115,8 @@ def _finished(folder: Path, settings: dict) -> bool:
 def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> None:
     for stale in ("wav.scp", NOT_RUN, CLIPPED):
         (folder / stale).unlink(missing_ok=True)
+    if name == TIMED:
+        (folder.parent / TIMING).unlink(missing_ok=True)
     locations: dict[str, str] = {}
     clipped: dict[str, str] = {}
     made = zip(shop.inputs, SYSTEMS[name](shop), strict=True)
@@ -121,6 +133,8 @@ def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> No
         return
     if clipped:
         write_table(folder / CLIPPED, clipped)
+    if name == TIMED:
+        _write_timing(shop, folder.parent)
     write_json(folder / SETTINGS, settings)
     write_table(folder / "wav.scp", locations)  # last: its presence means finished
 

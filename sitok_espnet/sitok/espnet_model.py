@@ -61,9 +61,9 @@ class SiTokModel(AbsESPnetModel):
         return self.feats_extract.config.hop_length * self.stacking_factor
 
     def collect_feats(self, speech: Tensor, speech_lengths: Tensor, **kwargs) -> dict[str, Tensor]:
-        """Un-normalised log-mel of F frames for ESPnet's statistics stage."""
+        """Un-normalised log-mel of F frames for ESPnet's statistics stage, in float64 so that it sums in float64."""
         feats, lengths = self.feats_extract(speech, speech_lengths)
-        return {"feats": feats, "feats_lengths": lengths}
+        return {"feats": feats.double(), "feats_lengths": lengths}
 
     def mel(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Speech (B, S) -> normalised stacked log-mel (B, T, kM), frame lengths F (B,), token lengths T (B,)."""

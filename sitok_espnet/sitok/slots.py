@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from espnet2.layers.abs_normalize import AbsNormalize
-from espnet2.layers.global_mvn import GlobalMVN
 from torch import nn
 
 from sitok_espnet.errors import SiTokError
@@ -24,6 +23,7 @@ from sitok_espnet.sitok.encoder.llama import LlamaEncoder
 from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.log_mel import LogMel
+from sitok_espnet.sitok.normalize import GlobalMVN
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
 from sitok_espnet.sitok.quantizer.ema_vq import EMAVectorQuantizer
 
@@ -58,7 +58,8 @@ def legal_keys(slot: str, name: str) -> list[str]:
     return [p for p in parameters if p != "self" and p not in SLOTS[slot].given]
 
 
-def _build_slot(slot: str, config: Mapping[str, Any], **given: Any) -> nn.Module | None:
+def build_slot(slot: str, config: Mapping[str, Any], **given: Any) -> nn.Module | None:
+    """One component as the configuration describes it, None where it is switched off; ``given`` are its sizes."""
     name = config.get(slot, SLOTS[slot].default)
     if name is None:
         if not SLOTS[slot].optional:
@@ -105,16 +106,16 @@ def build_model(config: Mapping[str, Any]) -> SiTokModel:
     if not isinstance(stacking_factor, int) or stacking_factor < 1:
         raise SiTokError(f"model_conf stacking_factor must be a whole number of at least 1, got {stacking_factor!r}")
 
-    feats_extract = _build_slot("feats_extract", config)
+    feats_extract = build_slot("feats_extract", config)
     mel_size = feats_extract.output_size() * stacking_factor
-    normalize = _build_slot("normalize", config)
-    encoder = _build_slot("encoder", config, input_size=mel_size)
+    normalize = build_slot("normalize", config)
+    encoder = build_slot("encoder", config, input_size=mel_size)
     width = encoder.output_size()
-    quantizer = _build_slot("quantizer", config, input_size=width)
+    quantizer = build_slot("quantizer", config, input_size=width)
     ctc = None
     if config.get("ctc", SLOTS["ctc"].default) is not None:
-        ctc = _build_slot("ctc", _with_vocab(config), input_size=width)
-    decoder = _build_slot("decoder", config, mel_size=mel_size, condition_size=width)
+        ctc = build_slot("ctc", _with_vocab(config), input_size=width)
+    decoder = build_slot("decoder", config, mel_size=mel_size, condition_size=width)
     return SiTokModel(
         feats_extract,
         normalize,

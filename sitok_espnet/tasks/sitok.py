@@ -17,6 +17,7 @@ from espnet2.utils.types import str2bool, str_or_none
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.slots import build_model
+from sitok_espnet.tasks.checks import check_init_param, check_statistics
 from sitok_espnet.tasks.slot_arguments import SlotArgumentParser, slot_choices
 
 
@@ -96,7 +97,12 @@ class SiTokTask(AbsTask):
             if not path.is_file():
                 raise SiTokError(f"--token_list {path} does not exist: stage 3 of the recipe makes it")
             args.token_list = path.read_text(encoding="utf-8").splitlines()
-        return build_model(vars(args))
+        model = build_model(vars(args))
+        if args.normalize is not None:
+            check_statistics(model, args.normalize_conf.get("stats_file"))
+        for specification in args.init_param:
+            check_init_param(model, specification, args.ignore_init_mismatch)
+        return model
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list[torch.optim.Optimizer]:

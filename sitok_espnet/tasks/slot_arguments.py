@@ -31,7 +31,7 @@ class SlotArgumentParser(config_argparse.ArgumentParser):
         parsed, rest = super().parse_known_args(args, namespace)
         if parsed.config is None:
             return parsed, rest
-        from_yaml = yaml.safe_load(Path(parsed.config).read_text(encoding="utf-8"))
+        from_yaml = yaml.safe_load(Path(parsed.config).read_text(encoding="utf-8")) or {}
         replaced = [
             name
             for name, slot in SLOTS.items()

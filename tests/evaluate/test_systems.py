@@ -7,7 +7,10 @@ import pytest
 import soundfile
 from speech_generator import write_corpus
 
+from sitok_espnet.bin import main as sitok
+from sitok_espnet.bin import sitok_synth_systems
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate import synthesis
 from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import GROUP_SIZE, SYSTEMS, SystemUnavailable, Workshop, assign_others, fit_length
 from sitok_espnet.inputs import read_scp
@@ -111,6 +114,73 @@ def test_finished_systems_are_kept_and_changed_ones_made_again(shop, tmp_path):
     shop.steps = 1
     synthesize(shop, CARD, tmp_path, ["copy_synthesis", "reconstruction"])
     assert all(path.stat().st_mtime_ns != stamp for path, stamp in stamps.items())
+
+
+def timed(directory):
+    """Utterances with a measured time."""
+    return len(json.loads((directory / "timing.json").read_text())["utterances"])
+
+
+def test_a_kill_before_the_timing_is_written_does_not_lose_it(shop, tmp_path, monkeypatch):
+    def killed(path, content):
+        if path.name == "timing.json":
+            raise KeyboardInterrupt
+        write_json(path, content)
+
+    write_json = synthesis.write_json
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(synthesis, "write_json", killed)
+        synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    assert not (tmp_path / "reconstruction" / "wav.scp").exists()
+    synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    assert timed(tmp_path) == len(shop.inputs)
+
+
+def test_a_reconstruction_without_timing_is_not_finished(shop, tmp_path):
+    synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    (tmp_path / "timing.json").unlink()
+    synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    assert timed(tmp_path) == len(shop.inputs)
+
+
+def test_another_number_of_threads_is_timed_again(shop, tmp_path, monkeypatch):
+    systems = ["copy_synthesis", "reconstruction"]
+    synthesize(shop, CARD, tmp_path, systems)
+    stamps = {name: (tmp_path / name / "wav.scp").stat().st_mtime_ns for name in systems}
+    monkeypatch.setattr(synthesis.torch, "get_num_threads", lambda: 64)
+    synthesize(shop, CARD, tmp_path, systems)
+    changed = {name for name in systems if (tmp_path / name / "wav.scp").stat().st_mtime_ns != stamps[name]}
+    assert changed == {"reconstruction"}
+    assert json.loads((tmp_path / "timing.json").read_text())["threads"] == 64
+    settings = json.loads((tmp_path / "reconstruction" / "settings.json").read_text())
+    assert (settings["device"], settings["threads"]) == ("cpu", 64)
+
+
+def test_options_of_the_vocoder_reach_it_and_the_settings(inputs, tiny_model_dir, tmp_path):
+    data, made = tmp_path / "data", tmp_path / "made"
+    data.mkdir()
+    (data / "wav.scp").write_text("".join(f"{item.utt} {item.location}\n" for item in inputs[:2]))
+    words = f"--model {tiny_model_dir} --data_dir {data} --output_dir {made} --systems copy_synthesis".split()
+
+    def synthesis_with(*options):
+        assert sitok_synth_systems.main([*words, *options]) == 0
+        conf = json.loads((made / "copy_synthesis" / "settings.json").read_text())["vocoder_conf"]
+        assert json.loads((made / "tokenizer.json").read_text())["vocoder_conf"] == conf
+        return conf, read_scp(made / "copy_synthesis" / "wav.scp")[0].read()[0]
+
+    conf, one = synthesis_with("--vocoder_conf", "iterations=1")
+    assert conf == {"iterations": 1}
+    conf, three = synthesis_with("--vocoder_conf", "iterations=1", "--vocoder_conf", "iterations=3")
+    assert conf == {"iterations": 3}
+    assert np.abs(one - three).max() > 1e-3
+
+
+@pytest.mark.parametrize("verb", ["decode", "resynth"])
+def test_an_option_of_the_vocoder_is_one_word(verb):
+    words = [verb, "-o", "out", "--vocoder_conf", "a=1", "--vocoder_conf", "b=2", "first", "second"]
+    args = sitok.get_parser().parse_args(words)
+    assert args.vocoder_conf == ["a=1", "b=2"]
+    assert (args.tokens if verb == "decode" else args.inputs) == ["first", "second"]
 
 
 def test_interrupted_system_does_not_look_finished(shop, tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from sitok_espnet.tokens import read_tokens
 
 ROOT = Path(__file__).parents[2]
 # Stage 8 in brief, where the test is about other things.
-BRIEF = ("--synth_args", "--vocoder griffin_lim --systems original reconstruction", "--score_args")
-BRIEF = (*BRIEF, "--systems original reconstruction --metrics mel --spectrograms 1")
+BRIEF = ("--synth_args", "--vocoder griffin_lim --vocoder_conf iterations=2 --systems original reconstruction")
+BRIEF = (*BRIEF, "--score_args", "--systems original reconstruction --metrics mel --spectrograms 1")
 SETS = {"train": (20, 1), "dev": (4, 2), "test": (4, 3)}
 
 DATA_SH = """#!/usr/bin/env bash
@@ -172,14 +172,17 @@ def test_slots_swapped_by_a_new_yaml(recipe):
 
 def test_slots_swapped_on_the_command_line(recipe):
     arguments = (
-        "--model_conf stacking_factor=8 --feats_extract log_mel --encoder llama --encoder_conf num_layers=1 "
-        "--quantizer_conf codebook_size=4 --ctc null --decoder_conf prediction=velocity --max_epoch 1"
+        "--model_conf stacking_factor=8 --feats_extract_conf floor=1.0e-5 --normalize_conf eps=3.0 "
+        "--encoder_conf num_layers=1 --quantizer_conf codebook_size=4 --ctc null "
+        "--decoder_conf prediction=velocity --max_epoch 1"
     )
     recipe.run(5, 8, "--train_args", arguments, "--steps", "1", *BRIEF)
     (exp,) = (p for p in (recipe.path / "exp").glob("sitok_*encoder_confnum_layers1*") if p.is_dir())
     saved = yaml.safe_load((exp / "config.yaml").read_text())
     assert saved["encoder_conf"] == {**tiny_config()["encoder_conf"], "num_layers": 1}
     assert saved["ctc"] is None and saved["ctc_conf"] == {}
+    assert saved["feats_extract_conf"] == {"floor": 1e-5} and saved["normalize_conf"]["eps"] == 3.0
+    assert saved["quantizer_conf"]["codebook_size"] == 4
     assert saved["decoder_conf"]["prediction"] == "velocity"
     assert str(SiTok.from_pretrained(exp).frame_rate) == "25/4"
     assert "ctc" in (exp / "eval/test/RESULTS.md").read_text().lower()

@@ -82,22 +82,36 @@ def test_terminated_launcher_ends_its_jobs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "parallel, asked, preset, expected",
+    "parallel, asked, gpus, preset, expected",
     [
-        (1, None, None, 8),
-        (2, None, None, 4),
-        (3, None, None, 2),
-        (100, None, None, 1),
-        (4, 6, None, 6),
-        (1, None, "2", 2),
+        (1, None, 0, None, 8),
+        (2, None, 0, None, 4),
+        (3, None, 0, None, 2),
+        (100, None, 0, None, 1),
+        (4, 6, 0, None, 6),
+        (1, None, 0, "2", 2),
+        # One process a GPU.
+        (1, None, 1, None, 8),
+        (1, None, 4, None, 2),
+        (2, None, 2, None, 2),
+        (1, 6, 4, None, 6),
     ],
 )
-def test_threads_are_shared_among_jobs(monkeypatch, parallel, asked, preset, expected):
+def test_threads_are_shared_among_processes(monkeypatch, parallel, asked, gpus, preset, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if preset:
         monkeypatch.setenv("OMP_NUM_THREADS", preset)
-    assert launch_jobs.threads_per_job(parallel, asked) == expected
+    assert launch_jobs.threads_per_job(parallel, asked, gpus) == expected
+
+
+def test_a_job_with_several_gpus_gets_its_share(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    words = ["--backend", "local", "--gpu", "4", str(tmp_path / "log"), "sh", "-c", "echo threads $OMP_NUM_THREADS"]
+    assert launch_jobs.main(words) == 0
+    assert "threads 2\n" in (tmp_path / "log").read_text()
 
 
 def test_gpus_are_dealt_out_in_turn(tmp_path):

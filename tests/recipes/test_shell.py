@@ -211,6 +211,132 @@ def test_experiments_are_named_after_what_makes_them(repository, options, tag):
     assert f"exp/sitok_{tag}/config.yaml is missing" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--stage", "10"], "uploading must be asked for with --stage 10 --stop_stage 10"),
+        (["--stage", "5", "--stop_stage", "4"], "no stages from 5 to 4: 1 <= --stage <= --stop_stage <= 10"),
+        (["--stage", "11"], "no stages from 11 to 9"),
+        (["--stage", "0"], "no stages from 0 to 9"),
+        (["--stage", "9", "--stop_stage", "11"], "no stages from 9 to 11"),
+        (["--stage", "18446744073709551617"], "whole number"),
+    ],
+)
+def test_a_range_without_stages_is_refused(repository, options, message):
+    done = run_recipe(repository, *options)
+    assert done.returncode != 0
+    assert message in done.stderr and "--stage" in done.stderr
+    assert not (repository / "egs2/toy/sitok1/exp").exists()
+
+
+def test_numbers_are_decimal(repository):
+    done = run_recipe(repository, "--stage", "08", "--stop_stage", "09")
+    assert done.returncode != 0
+    assert "stage 8: resynthesis" in done.stdout
+    assert "run stage 2 first" in done.stderr
+
+
+# Stands in for the Python of a recipe: keeps the words of a call, and leaves what the real one would.
+PYTHON = """#!/usr/bin/env bash
+echo "$*" >>calls
+[ "$1" = -m ] || exit 9
+output=$(sed -n 's/.*--output_dir \\([^ ]*\\).*/\\1/p' <<<"$*")
+case "$2" in
+    espnet2.bin.launch) . ./training ;;
+    sitok_espnet.bin.sitok_train) mkdir -p "${output}" && echo "of ${output##*/}" >"${output}/config.yaml" ;;
+    espnet2.bin.aggregate_stats_dirs) mkdir -p "${output}" ;;
+    *) exit 9 ;;
+esac
+"""
+
+
+@pytest.fixture
+def recipe(repository) -> Path:
+    """A recipe before stage 5 (no transcripts), with a stand-in for Python; its file `training` is what trains."""
+    folder = repository / "egs2/toy/sitok1"
+    for name in ("train", "dev"):
+        write(folder / f"dump/raw/{name}/wav.scp")
+    for name in ("train/feats_stats.npz", "train/speech_shape", "valid/speech_shape"):
+        write(folder / "exp/sitok_stats" / name)
+    (folder / "python").write_text(PYTHON)
+    (folder / "python").chmod(0o755)
+    (folder / "training").write_text("touch exp/sitok_x/checkpoint.pth\n")
+    return folder
+
+
+def run_one(recipe: Path, stage: int, *options: str) -> subprocess.CompletedProcess:
+    words = ["--stage", stage, "--stop_stage", stage, "--sitok_tag", "x", "--python", "./python", *options]
+    return run_recipe(recipe.parents[2], *map(str, words))
+
+
+def test_statistics_keep_their_configuration(recipe):
+    done = run_one(recipe, 4)
+    assert done.returncode == 0, done.stderr
+    assert (recipe / "exp/sitok_stats/config.yaml").read_text() == "of stats.1\n"
+    assert not (recipe / "exp/sitok_stats.tmp").exists()
+
+
+@pytest.mark.parametrize("stage, script", [(4, "exp/sitok_stats.logs/run.sh"), (5, "exp/sitok_x/run.sh")])
+def test_generated_run_sh_has_the_environment(recipe, stage, script, monkeypatch):
+    monkeypatch.setenv("cmd_backend", "local")
+    assert run_one(recipe, stage, "--train_args", "--seed 1 --x 'a b'").returncode == 0
+    calls = (recipe / "calls").read_text()
+    (recipe / "calls").unlink()
+    environment = {k: v for k, v in os.environ.items() if k not in ("cmd_backend", "SITOK_USE_ACTIVE_PYTHON")}
+    again = subprocess.run([recipe / script], capture_output=True, text=True, env=environment, cwd="/")
+    assert again.returncode == 0, again.stderr
+    assert (recipe / "calls").read_text() == calls
+    assert "export cmd_backend=local\n" in (recipe / script).read_text()
+
+
+def test_generated_run_sh_keeps_the_back_end(recipe, monkeypatch):
+    monkeypatch.setenv("cmd_backend", "slurm")
+    assert run_one(recipe, 5).returncode == 0
+    monkeypatch.delenv("cmd_backend")
+    (recipe / "calls").unlink()
+    assert subprocess.run([recipe / "exp/sitok_x/run.sh"], capture_output=True).returncode == 0
+    assert "slurm.pl --backend slurm" in (recipe / "calls").read_text()
+
+
+def test_finished_training_keeps_its_time_when_run_again(recipe):
+    finished = recipe / "exp/sitok_x/train.done"
+    assert run_one(recipe, 5).returncode == 0
+    first = finished.stat().st_mtime_ns
+    (recipe / "training").write_text("[ ! -e exp/sitok_x/train.done ]\n")  # nothing left to train
+    assert run_one(recipe, 5).returncode == 0
+    assert finished.stat().st_mtime_ns == first
+    (recipe / "training").write_text("false\n")
+    assert run_one(recipe, 5).returncode != 0
+    assert not finished.exists()
+    # Interrupted before it had trained anything: the next run still knows the old time.
+    (recipe / "training").write_text("true\n")
+    assert run_one(recipe, 5).returncode == 0
+    assert finished.stat().st_mtime_ns == first
+
+
+def test_training_that_went_on_gets_a_new_time(recipe):
+    finished = recipe / "exp/sitok_x/train.done"
+    assert run_one(recipe, 5).returncode == 0
+    first = finished.stat().st_mtime_ns
+    (recipe / "training").write_text("sleep .05; touch exp/sitok_x/checkpoint.pth; false\n")
+    assert run_one(recipe, 5).returncode != 0
+    assert not finished.exists()
+    (recipe / "training").write_text("true\n")
+    assert run_one(recipe, 5).returncode == 0
+    assert finished.stat().st_mtime_ns > first
+    assert not (recipe / "exp/sitok_x/train.done.before").exists()
+
+
+def test_transcripts_of_train_alone_are_refused_with_a_way_out(recipe):
+    write(recipe / "dump/raw/train/text")
+    write(recipe / "data/token_list/bpe_unigram4000/tokens.txt")
+    done = run_one(recipe, 5)
+    assert done.returncode != 0
+    assert "dump/raw/dev/text does not: make data/dev/text (the id alone" in done.stderr
+    assert "--ctc null" in done.stderr
+    assert not (recipe / "calls").exists()
+
+
 def test_unknown_stage_option_and_stray_words(repository):
     assert "unknown option --steps_" in run_recipe(repository, "--steps_", "1").stderr
     assert "whole number" in run_recipe(repository, "--nj", "many").stderr

@@ -8,7 +8,7 @@ import torch
 import yaml
 from tiny import tiny_config, tiny_model
 
-from sitok_espnet.checkpoint import hash_model, load_model, pack
+from sitok_espnet.checkpoint import hash_codes, hash_model, load_model, pack
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.slots import build_model
 
@@ -66,6 +66,36 @@ def test_hash_sees_weights_and_architecture_but_not_where_files_lie():
     assert hash_model(tiny_config(model_conf={"stacking_factor": 2}), model.state_dict()) != reference
     model.quantizer.codebook.entries[0, 0] += 1e-6
     assert hash_model(config, model.state_dict()) != reference
+
+
+def test_refining_the_decoder_keeps_the_codes_hash(experiment):
+    loaded = load_model(experiment)
+    state, config = loaded.model.state_dict(), loaded.config
+    state["decoder.output.bias"] += 1.0
+    state["quantizer.codebook.ema_count"] += 1.0
+    assert hash_codes(config, state) == loaded.codes_hash and hash_model(config, state) != loaded.model_hash
+    state["encoder.input.bias"] += 1e-3
+    assert hash_codes(config, state) != loaded.codes_hash
+
+
+@pytest.mark.parametrize("kind", ["the experiment", "the folder above", "somebody's folder", "a file"])
+def test_packing_never_deletes_what_it_did_not_make(experiment, tmp_path, kind):
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    output = {"the experiment": experiment, "the folder above": experiment.parent, "somebody's folder": other}
+    output = output.get(kind, other / "thesis.tex")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SiTokError, match="not a packed model"):
+        pack(experiment, output)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_packing_again_replaces_what_was_packed(experiment, tmp_path):
+    output = pack(experiment, tmp_path / "packed")
+    (output / "old").touch()
+    assert not (pack(experiment, output) / "old").exists()
+    assert sorted(p.name for p in tmp_path.glob("packed*")) == ["packed"]
 
 
 def change(experiment, edit):

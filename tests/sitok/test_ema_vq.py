@@ -69,7 +69,6 @@ def test_accumulated_batches_make_one_update():
 def test_recomputation_in_backward_is_not_counted_twice():
     quantizer = EMAVectorQuantizer(6, codebook_size=8, codebook_dim=3)
     quantizer.codebook.load_state_dict(ready_codebook().state_dict())
-    quantizer.codebook._known_initialised = False
     x, lengths = torch.randn(2, 5, 6, requires_grad=True), torch.tensor([5, 5])
     out = torch.utils.checkpoint.checkpoint(lambda x: quantizer(x, lengths).quantized, x, use_reentrant=False)
     out.sum().backward()

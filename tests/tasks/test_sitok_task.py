@@ -203,5 +203,5 @@ def test_statistics_are_those_of_the_frames(config, corpus, tmp_path):
         total += feats[0, : frames.item()].double().sum(0).numpy()
         count += frames.item()
     summed = np.load(tmp_path / "s/train/feats_stats.npz")
-    assert summed["count"] == count
+    assert summed["count"] == count and summed["sum"].dtype == summed["sum_square"].dtype == np.float64
     np.testing.assert_allclose(summed["sum"], total, rtol=1e-5)

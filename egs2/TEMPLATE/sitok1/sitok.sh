@@ -72,9 +72,17 @@ need() {
 }
 
 for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
-    [[ ${!number} =~ ^[0-9]+$ ]] || die "--${number} must be a whole number, not '${!number}'"
+    [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
+    printf -v "${number}" '%d' "$((10#${!number}))" # 08 is eight, not a bad octal number
 done
 [ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
+if ((stage == 10 && stop_stage == 9)); then
+    die "--stage 10 is after --stop_stage 9: uploading must be asked for with --stage 10 --stop_stage 10"
+fi
+if ((stage < 1 || stage > stop_stage || stop_stage > 10)); then
+    die "no stages from ${stage} to ${stop_stage}: 1 <= --stage <= --stop_stage <= 10 is needed (uploading is" \
+        "--stage 10 --stop_stage 10)"
+fi
 
 stages_log=${expdir}/stage_seconds.tsv
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
@@ -125,6 +133,19 @@ need_trained() {
     need "${sitok_exp}/config.yaml" 5
     [ -e "${sitok_exp}/train.done" ] || die "${sitok_exp} is not finished: run stage 5 first, it resumes where it" \
         "stopped (to go on with the best checkpoint so far: touch ${sitok_exp}/train.done)"
+}
+
+# write_run_sh FILE STAGE: a script that runs this stage again with the same options and environment.
+write_run_sh() {
+    {
+        printf '#!/usr/bin/env bash\n# Runs stage %d again (a training resumes); options after it win.\n' "$2"
+        printf 'export cmd_backend=%q\n' "${cmd_backend}"
+        [ -z "${SITOK_USE_ACTIVE_PYTHON+set}" ] ||
+            printf 'export SITOK_USE_ACTIVE_PYTHON=%q\n' "${SITOK_USE_ACTIVE_PYTHON}"
+        printf 'cd %q && %s--stage %d --stop_stage %d "$@"\n' "${PWD}" "${run_args}" "$2" "$2"
+    } >"$1.new"
+    chmod +x "$1.new"
+    mv -f "$1.new" "$1" # never written in place: bash may be reading the old one, which started this
 }
 
 # ---- Stages ----
@@ -180,11 +201,7 @@ stage_4() {
     split_scp "${train_dir}/wav.scp" "${logdir}/train" "${jobs}"
     split_scp "${valid_dir}/wav.scp" "${logdir}/valid" "${jobs}"
 
-    cat >"${logdir}/run.sh" <<EOF
-#!/usr/bin/env bash
-cd $(printf %q "${PWD}") && ${run_args}--stage 4 --stop_stage 4 "\$@"
-EOF
-    chmod +x "${logdir}/run.sh"
+    write_run_sh "${logdir}/run.sh" 4
     log "logs: ${logdir}/stats.*.log"
     # shellcheck disable=SC2086 # options in one string
     ${train_cmd} JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
@@ -198,6 +215,8 @@ EOF
         inputs+=(--input_dir "${logdir}/stats.${job}")
     done
     ${python} -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${sitok_stats_dir}.tmp"
+    # With it the statistics say which mel they are of.
+    cp "${logdir}/stats.1/config.yaml" "${sitok_stats_dir}.tmp/config.yaml"
     rm -rf "${sitok_stats_dir}"
     mv "${sitok_stats_dir}.tmp" "${sitok_stats_dir}"
 }
@@ -215,12 +234,14 @@ stage_5() {
     need "${sitok_stats_dir}/valid/speech_shape" 4
     [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
     set_text_opts
-    local opts=() launcher=${cuda_cmd} name dir
+    local opts=() launcher=${cuda_cmd} name dir done_file=${sitok_exp}/train.done
     for name in train valid; do
         dir=$([ "${name}" = train ] && echo "${train_dir}" || echo "${valid_dir}")
         opts+=("--${name}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
         if has_text; then
-            need "${dir}/text" 2
+            [ -s "${dir}/text" ] || die "${train_dir}/text exists, ${dir}/text does not: make data/${valid_set}/text" \
+                "(the id alone for an utterance without a transcript) and run stage 2 again; or, to train without the" \
+                "CTC branch, remove ${train_dir}/text and data/${train_set}/text and add --train_args \"--ctc null\""
             opts+=("--${name}_data_path_and_name_and_type" "${dir}/text,text,text")
         fi
         opts+=("--${name}_shape_file" "${sitok_stats_dir}/${name}/speech_shape")
@@ -228,13 +249,9 @@ stage_5() {
     [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
 
     mkdir -p "${sitok_exp}"
-    rm -f "${sitok_exp}/train.done"
-    cat >"${sitok_exp}/run.sh" <<EOF
-#!/usr/bin/env bash
-# Resumes this training; options after it win.
-cd $(printf %q "${PWD}") && ${run_args}--stage 5 --stop_stage 5 "\$@"
-EOF
-    chmod +x "${sitok_exp}/run.sh"
+    # An interrupted training must not look finished; the old time stays for a training that has nothing to add.
+    [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
+    write_run_sh "${sitok_exp}/run.sh" 5
     log "log: ${sitok_exp}/train.log"
     # shellcheck disable=SC2086 # options in one string
     ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${sitok_exp}/train.log" \
@@ -243,7 +260,12 @@ EOF
         ${python} -m sitok_espnet.bin.sitok_train --config "${train_config}" "${text_opts[@]}" \
         --normalize global_mvn --normalize_conf "stats_file=${sitok_stats_dir}/train/feats_stats.npz" \
         --resume true --output_dir "${sitok_exp}" "${opts[@]}" ${train_args}
-    date +%Y-%m-%dT%H:%M:%S >"${sitok_exp}/train.done"
+    if [ -e "${done_file}.before" ] && [ ! "${sitok_exp}/checkpoint.pth" -nt "${done_file}.before" ]; then
+        mv "${done_file}.before" "${done_file}" # nothing was trained: the tokens of stage 7 are still good
+    else
+        date +%Y-%m-%dT%H:%M:%S >"${done_file}"
+        rm -f "${done_file}.before"
+    fi
 }
 
 stage_6() {

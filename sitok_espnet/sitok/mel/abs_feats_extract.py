@@ -4,13 +4,25 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.config import MelConfig
 
 
-class AbsFeatsExtract(torch.nn.Module, ABC):
-    """Waveform to log-mel. A class of this slot has a `config` (MelConfig) shared with the vocoder."""
+def _hash_values(config: MelConfig) -> list[float]:
+    return [float(byte) for byte in bytes.fromhex(config.hash())]
 
-    config: MelConfig
+
+class AbsFeatsExtract(torch.nn.Module, ABC):
+    """Waveform to log-mel, described by a `config` (MelConfig) that the vocoder shares.
+
+    The buffer `mel_hash` (8 bytes as floats: integer buffers do not survive ESPnet's checkpoint averaging) stores
+    the hash of the configuration in every checkpoint; loading a checkpoint of another mel raises SiTokError.
+    """
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mel_hash", torch.tensor(_hash_values(config), dtype=torch.float32))
 
     @abstractmethod
     def output_size(self) -> int:
@@ -22,3 +34,17 @@ class AbsFeatsExtract(torch.nn.Module, ABC):
 
         Frames of one row depend on the samples of that row before its length only, never on the batch.
         """
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        stored = state_dict.get(prefix + "mel_hash")
+        if stored is not None and stored.flatten().tolist() != _hash_values(self.config):
+            try:
+                found = bytes(int(value) for value in stored.flatten().tolist()).hex()
+            except (ValueError, OverflowError):
+                found = str(stored.flatten().tolist())
+            raise SiTokError(
+                f"the checkpoint was made with another mel spectrogram (mel hash {found}, this configuration has "
+                f"{self.config.hash()}): use the config.yaml that belongs to the checkpoint, or make "
+                f"feats_extract_conf equal to the one it was trained with"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.config import MelConfig
 
@@ -41,16 +40,8 @@ def frame(padded: torch.Tensor, config: MelConfig) -> torch.Tensor:
     return padded.unfold(-1, config.win_length, config.hop_length)
 
 
-def _hash_values(config: MelConfig) -> list[float]:
-    return [float(byte) for byte in bytes.fromhex(config.hash())]
-
-
 class LogMel(AbsFeatsExtract):
-    """Natural logarithm of the mel magnitudes, always in float32, whatever autocast says.
-
-    The buffer `mel_hash` (8 bytes as floats: integer buffers do not survive ESPnet's checkpoint averaging) stores
-    the hash of the configuration in every checkpoint; loading a checkpoint of another mel raises SiTokError.
-    """
+    """Natural logarithm of the mel magnitudes, always in float32, whatever autocast says."""
 
     def __init__(
         self,
@@ -64,14 +55,12 @@ class LogMel(AbsFeatsExtract):
         floor: float = 1e-5,
     ) -> None:
         """Args: the fields of MelConfig, which describes and checks them."""
-        super().__init__()
-        self.config = MelConfig(sample_rate, n_fft, win_length, hop_length, n_mels, fmin, fmax, floor)
+        super().__init__(MelConfig(sample_rate, n_fft, win_length, hop_length, n_mels, fmin, fmax, floor))
         window = torch.hann_window(win_length, periodic=True, dtype=torch.float64)
         self.register_buffer("window", window.to(torch.float32), persistent=False)
         # The default device may be meta (parameter counts); the values then do not matter, the shapes do.
         filterbank = mel_filterbank(self.config).to(device=window.device, dtype=torch.float32)
         self.register_buffer("filterbank", filterbank, persistent=False)
-        self.register_buffer("mel_hash", torch.tensor(_hash_values(self.config), dtype=torch.float32))
 
     def output_size(self) -> int:
         """Number of mel bins M."""
@@ -108,17 +97,3 @@ class LogMel(AbsFeatsExtract):
             mel = (magnitude.to(wide) @ self.filterbank.to(wide)).to(torch.float32)
             log_mel = mel.clamp_min(config.floor).log()
         return log_mel, torch.div(lengths + config.hop_length - 1, config.hop_length, rounding_mode="floor")
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        stored = state_dict.get(prefix + "mel_hash")
-        if stored is not None and stored.flatten().tolist() != _hash_values(self.config):
-            try:
-                found = bytes(int(value) for value in stored.flatten().tolist()).hex()
-            except (ValueError, OverflowError):
-                found = str(stored.flatten().tolist())
-            raise SiTokError(
-                f"the checkpoint was made with another mel spectrogram (mel hash {found}, this configuration has "
-                f"{self.config.hash()}): use the config.yaml that belongs to the checkpoint, or make "
-                f"feats_extract_conf equal to the one it was trained with"
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)

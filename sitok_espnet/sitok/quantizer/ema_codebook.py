@@ -55,6 +55,10 @@ class EMACodebook(nn.Module):
             self._known_initialised = bool(self.ema_count.sum() > 0)
         return self._known_initialised
 
+    def _load_from_state_dict(self, *args) -> None:
+        super()._load_from_state_dict(*args)
+        self._known_initialised = False
+
     def _on_manifold(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) if self.l2_normalize else x
 
@@ -123,7 +127,7 @@ class EMACodebook(nn.Module):
         entries = pool[order.repeat(-(-size // order.numel()))[:size]].clone()
         if pool.size(0) < size:
             noise = torch.randn(entries.shape, generator=generator).to(entries)
-            entries = entries + JITTER * pool.std() * noise
+            entries = entries + JITTER * pool.std(correction=0) * noise
         self.entries.copy_(self._on_manifold(entries))
         # Every entry starts with the mean count of an update, so that unused ones are found dead soon.
         self.ema_count.fill_(pooled.item() / self._pooling_updates / size)
