@@ -70,7 +70,10 @@ def write_data_dir(
     text: Mapping[str, str] | None = None,
     keep: Iterable[str] | None = None,
 ) -> int:
-    """Write wav.scp, utt2spk, spk2utt and, when given, text; `keep` restricts them to some ids. Returns the count."""
+    """Write wav.scp, utt2spk, spk2utt and, when given, text; `keep` restricts them to some ids. Returns the count.
+
+    Without text, one of an earlier run is removed.
+    """
     directory = Path(directory)
     ids = sorted(wav_scp if keep is None else keep)
     speakers = {i: utt2spk[i] for i in ids}
@@ -78,5 +81,7 @@ def write_data_dir(
     write_table(directory / "spk2utt", speaker_to_utterances(speakers))
     if text is not None:
         write_table(directory / "text", {i: text[i] for i in ids})
+    else:
+        (directory / "text").unlink(missing_ok=True)
     write_table(directory / "wav.scp", {i: wav_scp[i] for i in ids})  # last: what later stages look for
     return len(ids)

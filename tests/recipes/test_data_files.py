@@ -61,6 +61,11 @@ def test_speakers_are_inverted():
     assert speaker_to_utterances({"u3": "b", "u1": "a", "u2": "b"}) == {"a": "u1", "b": "u2 u3"}
 
 
+def test_a_set_without_transcripts_keeps_no_old_text(data):
+    write_data_dir(data, read_table(data / "wav.scp"), read_table(data / "utt2spk"))
+    assert not (data / "text").exists()
+
+
 def test_check_accepts_a_good_directory(data):
     assert check(data) == 3
     (data / "text").unlink()

@@ -252,7 +252,7 @@ stage_5() {
     # An interrupted training must not look finished; the old time stays for a training that has nothing to add.
     [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
     write_run_sh "${sitok_exp}/run.sh" 5
-    log "log: ${sitok_exp}/train.log"
+    log "training; to follow it: tail -f ${PWD}/${sitok_exp}/train.log"
     # shellcheck disable=SC2086 # options in one string
     ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${sitok_exp}/train.log" \
         --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${sitok_exp}/.dist_init_" \
