@@ -7,12 +7,19 @@ from pathlib import Path
 import yaml
 
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.sitok.slots import count_parameters
+from sitok_espnet.sitok.slots import DEFAULT_VOCABULARY, assumes_vocabulary, count_parameters
 
 
 def run(args: argparse.Namespace) -> None:
-    counts = count_parameters(read_config(Path(args.config)))
-    print(json.dumps(counts, indent=2) if args.json else table(counts))
+    path = Path(args.config)
+    config = read_config(path / "config.yaml" if path.is_dir() else path)
+    counts = count_parameters(config)
+    if args.json:
+        print(json.dumps(counts, indent=2))
+        return
+    print(table(counts))
+    if assumes_vocabulary(config):
+        print(f"(no CTC vocabulary is stated: {DEFAULT_VOCABULARY:,} pieces are assumed)")
 
 
 def read_config(path: Path) -> dict:

@@ -50,6 +50,7 @@ SLOTS: dict[str, Slot] = {
     ),
 }
 MODEL_KEYS = ("stacking_factor", "lambda_ctc")
+DEFAULT_VOCABULARY = 4000  # text pieces; the paper's totals fit a few thousand
 
 
 def legal_keys(slot: str, name: str) -> list[str]:
@@ -133,6 +134,13 @@ def _with_vocab(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "ctc_conf": {**(config.get("ctc_conf") or {}), "vocab_size": _vocab_size(config)}}
 
 
+def assumes_vocabulary(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration with a CTC branch leaves its vocabulary to the token list of the recipe."""
+    if config.get("ctc", SLOTS["ctc"].default) is None or isinstance(config.get("token_list"), list):
+        return False
+    return (config.get("ctc_conf") or {}).get("vocab_size") is None
+
+
 def count_parameters(config: Mapping[str, Any]) -> dict[str, int]:
     """Trainable parameters of every slot and "total", counted on the meta device.
 
@@ -140,14 +148,10 @@ def count_parameters(config: Mapping[str, Any]) -> dict[str, int]:
     statistics file need not exist yet. A training configuration without a stated CTC vocabulary counts 4,000 pieces.
     """
     config = {**config, "normalize": None}
-    if isinstance(config.get("token_list"), str):
+    if assumes_vocabulary(config):
         config["token_list"] = None
-    if config.get("ctc", "llama") is not None and not config.get("token_list"):
         config["ctc_conf"] = {"vocab_size": DEFAULT_VOCABULARY, **(config.get("ctc_conf") or {})}
     with torch.device("meta"):
         model = build_model(config)
     counts = {slot: sum(p.numel() for p in part.parameters()) for slot, part in model.named_children()}
     return {**counts, "total": sum(counts.values())}
-
-
-DEFAULT_VOCABULARY = 4000

@@ -71,7 +71,7 @@ def repository(tmp_path) -> Path:
         [tmp_path / "egs2/TEMPLATE/sitok1/setup.sh", tmp_path / "egs2/toy/sitok1"], capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    (tmp_path / "egs2/toy/sitok1/conf/train_sitok.yaml").write_text("seed: 0\n")
+    (tmp_path / "egs2/toy/sitok1/conf/train_sitok.yaml").write_text("seed: 0\nctc: null\n")
     return tmp_path
 
 
@@ -265,7 +265,8 @@ def recipe(repository) -> Path:
 
 
 def run_one(recipe: Path, stage: int, *options: str) -> subprocess.CompletedProcess:
-    words = ["--stage", stage, "--stop_stage", stage, "--sitok_tag", "x", "--python", "./python", *options]
+    words = ["--stage", stage, "--stop_stage", stage, "--sitok_tag", "x", "--ngpu", 0]
+    words += ["--python", "./python", *options]
     return run_recipe(recipe.parents[2], *map(str, words))
 
 
@@ -325,6 +326,23 @@ def test_training_that_went_on_gets_a_new_time(recipe):
     assert run_one(recipe, 5).returncode == 0
     assert finished.stat().st_mtime_ns > first
     assert not (recipe / "exp/sitok_x/train.done.before").exists()
+
+
+def test_training_on_a_gpu_that_is_not_there_is_refused(recipe):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine has a GPU")
+    done = run_one(recipe, 5, "--ngpu", "1")
+    assert done.returncode == 1 and "--ngpu 0 trains on the CPU" in done.stderr
+    assert not (recipe / "exp/sitok_x").exists()
+
+
+@pytest.mark.parametrize("stage", [4, 5])
+def test_no_transcripts_at_all_need_the_ctc_off(recipe, stage):
+    config = recipe / "conf/train_sitok.yaml"
+    config.write_text("seed: 0\n")
+    done = run_one(recipe, stage)
+    assert done.returncode == 1 and '--train_args "--ctc null"' in done.stderr
+    assert run_one(recipe, stage, "--train_args", "--ctc null").returncode == 0
 
 
 def test_transcripts_of_train_alone_are_refused_with_a_way_out(recipe):

@@ -10,7 +10,7 @@ from tiny import tiny_config, tiny_model
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok import slots
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer, QuantizerOutput
-from sitok_espnet.sitok.slots import SLOTS, build_model, count_parameters, legal_keys
+from sitok_espnet.sitok.slots import SLOTS, assumes_vocabulary, build_model, count_parameters, legal_keys
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")])
@@ -21,6 +21,14 @@ def test_totals_of_the_paper(size, billions):
     config = yaml.safe_load((ROOT / f"conf/model/{size}.yaml").read_text())
     total = count_parameters(config)["total"]
     assert total == pytest.approx(billions * 1e9, rel=0.015)
+
+
+def test_an_assumed_vocabulary_is_told_from_a_stated_one():
+    assert not assumes_vocabulary({"ctc_conf": {"vocab_size": 7}}) and not assumes_vocabulary({"ctc": None})
+    assert not assumes_vocabulary(tiny_config()) and assumes_vocabulary({"token_list": "tokens.txt"})
+    stated, assumed = tiny_config(), tiny_config(token_list=None)
+    width = 32 + 1  # weights and bias of the output layer, a piece
+    assert count_parameters(assumed)["ctc"] - count_parameters(stated)["ctc"] == (4000 - 6) * width
 
 
 def test_counts_by_hand():

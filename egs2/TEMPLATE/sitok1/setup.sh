@@ -50,9 +50,11 @@ cd "$(dirname "$0")"
     --train_set train \
     --valid_set dev \
     --test_sets test \
+    --nbpe 4000 \
+    --ngpu 1 \
     --train_config conf/train_sitok.yaml \
     "$@"
 EOF
 chmod +x "$1/local/data.sh" "$1/run.sh"
 
-echo "made $1; to do: db.sh, local/data.sh, conf/train_sitok.yaml (model sizes are in conf/model/), run.sh"
+echo "made $1; to do: db.sh, local/data.sh, conf/train_sitok.yaml (start from the repository's conf/train_sitok_L.yaml or the mini recipe's), run.sh"

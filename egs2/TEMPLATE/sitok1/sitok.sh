@@ -119,6 +119,9 @@ set_text_opts() {
         need "${token_dir}/tokens.txt" 3
         text_opts=(--use_preprocessor true --token_type bpe)
         text_opts+=(--bpemodel "${token_dir}/bpe.model" --token_list "${token_dir}/tokens.txt")
+    elif [[ ${train_args} != *"--ctc null"* ]] && ! grep -qE '^ctc: *(null|~)' "${train_config}"; then
+        die "${train_dir} has no transcripts: switch the CTC branch off with --train_args \"--ctc null\" (or ctc: null" \
+            "in ${train_config})"
     fi
 }
 
@@ -130,7 +133,8 @@ need_formatted() {
 }
 
 need_trained() {
-    need "${sitok_exp}/config.yaml" 5
+    [ -s "${sitok_exp}/config.yaml" ] || die "${sitok_exp}/config.yaml is missing: run stage 5 first (an experiment is" \
+        "named after --train_config and --train_args: give later stages the same ones, or its --sitok_tag)"
     [ -e "${sitok_exp}/train.done" ] || die "${sitok_exp} is not finished: run stage 5 first, it resumes where it" \
         "stopped (to go on with the best checkpoint so far: touch ${sitok_exp}/train.done)"
 }
@@ -248,6 +252,9 @@ stage_5() {
     done
     [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
 
+    if [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ] && ! command -v nvidia-smi >/dev/null; then
+        die "no GPU is found on this machine: --ngpu 0 trains on the CPU (or choose another machine with cmd_backend=slurm)"
+    fi
     mkdir -p "${sitok_exp}"
     # An interrupted training must not look finished; the old time stays for a training that has nothing to add.
     [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
