@@ -102,7 +102,7 @@ class SiTokModel(AbsESPnetModel):
         stats = {"loss_decoder": decoded.loss.detach(), "loss_quantizer": quantized.loss.detach()}
         stats |= decoded.stats | quantized.stats
         if self.ctc is not None:
-            ctc = ctc_loss(self.ctc(quantized.quantized), tokens, text, text_lengths)
+            ctc = ctc_loss(self.ctc(quantized.quantized, quantized.quantized_per_codebook), tokens, text, text_lengths)
             loss = loss + self.lambda_ctc * ctc.loss
             stats |= {"ctc_infeasible": ctc.infeasible.float(), "ctc_without_text": ctc.without_text.float()}
             if text is not None:  # the same keys on all ranks: ESPnet averages them collectively
@@ -146,4 +146,5 @@ class SiTokModel(AbsESPnetModel):
         """Codes (B, T, N), lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
         if self.ctc is None:
             raise SiTokError("this model has no CTC branch (ctc: null in its configuration): it cannot transcribe")
-        return greedy(self.ctc(self.quantizer.decode_codes(codes)), lengths)
+        parts = self.quantizer.decode_per_codebook(codes)
+        return greedy(self.ctc(self.quantizer.decode_codes(codes), parts), lengths)

@@ -26,6 +26,7 @@ from sitok_espnet.sitok.mel.log_mel import LogMel
 from sitok_espnet.sitok.normalize import GlobalMVN
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
 from sitok_espnet.sitok.quantizer.ema_vq import EMAVectorQuantizer
+from sitok_espnet.sitok.quantizer.residual_vq import ResidualVectorQuantizer
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,16 @@ SLOTS: dict[str, Slot] = {
     "feats_extract": Slot(AbsFeatsExtract, {"log_mel": LogMel}, "log_mel"),
     "normalize": Slot(AbsNormalize, {"global_mvn": GlobalMVN}, None, optional=True),
     "encoder": Slot(AbsEncoder, {"llama": LlamaEncoder}, "llama", ("input_size",)),
-    "quantizer": Slot(AbsQuantizer, {"ema_vq": EMAVectorQuantizer}, "ema_vq", ("input_size",)),
-    "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size",), optional=True),
+    "quantizer": Slot(
+        AbsQuantizer,
+        {
+            "ema_vq": EMAVectorQuantizer,
+            "residual_vq": ResidualVectorQuantizer,
+        },
+        "ema_vq",
+        ("input_size",),
+    ),
+    "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size", "num_codebooks", "codebook_dim"), optional=True),
     "decoder": Slot(
         AbsDecoder, {"flow_matching": FlowMatchingDecoder}, "flow_matching", ("mel_size", "condition_size")
     ),
@@ -115,7 +124,13 @@ def build_model(config: Mapping[str, Any]) -> SiTokModel:
     quantizer = build_slot("quantizer", config, input_size=width)
     ctc = None
     if config.get("ctc", SLOTS["ctc"].default) is not None:
-        ctc = build_slot("ctc", _with_vocab(config), input_size=width)
+        ctc = build_slot(
+            "ctc",
+            _with_vocab(config),
+            input_size=width,
+            num_codebooks=quantizer.num_codebooks,
+            codebook_dim=quantizer.codebook_dim,
+        )
     decoder = build_slot("decoder", config, mel_size=mel_size, condition_size=width)
     return SiTokModel(
         feats_extract,

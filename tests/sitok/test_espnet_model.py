@@ -41,7 +41,7 @@ def test_total_loss_is_the_sum_of_its_parts():
         frame_valid[row, :count] = 1
     batch = DecoderBatch(stacked, out.quantized, tokens, stack_frames(frame_valid, 4))
     decoder = model.decoder.loss(batch, ValidationDraws(["a", "b"], speech.device)).loss
-    ctc = ctc_loss(model.ctc(out.quantized), tokens, text, text_lengths).loss
+    ctc = ctc_loss(model.ctc(out.quantized, out.quantized_per_codebook), tokens, text, text_lengths).loss
     torch.testing.assert_close(loss, decoder + 0.7 * ctc + out.loss)
     torch.testing.assert_close(stats["loss_ctc"][0], ctc.detach())
     assert weight == frames.sum() == 19 + 42

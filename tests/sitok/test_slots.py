@@ -110,6 +110,10 @@ class RoundingQuantizer(AbsQuantizer):
     def codebook_sizes(self):
         return (2,)
 
+    @property
+    def codebook_dim(self):
+        return self.width
+
     def forward(self, x, lengths):
         codes = self.encode(x)
         quantized = x + (self.decode_codes(codes) - x).detach() + 0 * self.unused
@@ -120,6 +124,9 @@ class RoundingQuantizer(AbsQuantizer):
 
     def decode_codes(self, codes):
         return self.scale * (2.0 * codes - 1).expand(*codes.shape[:2], self.width)
+
+    def decode_per_codebook(self, codes):
+        return self.decode_codes(codes)[:, :, None]
 
 
 def test_toy_quantizer_is_one_line_and_one_yaml(monkeypatch, tmp_path):

@@ -12,7 +12,8 @@ class QuantizerOutput:
     """What a quantizer returns in training and evaluation.
 
     quantized: (B, T, D), carries straight-through gradients to the encoder.
-    quantized_per_codebook: (B, T, N, d), likewise; what the CTC decoder may read with several codebooks.
+    quantized_per_codebook: (B, T, N, d), each with a straight-through gradient of its own (their sum carries it N
+    times); what the CTC decoder may read with several codebooks.
     codes: (B, T, N) int64, arbitrary at padded positions; None where there are no codes (continuous bound).
     loss: scalar, already weighted, zero where the quantizer has none.
     stats: scalars for the log.
@@ -38,6 +39,11 @@ class AbsQuantizer(nn.Module, ABC):
         """N."""
         return len(self.codebook_sizes)
 
+    @property
+    @abstractmethod
+    def codebook_dim(self) -> int:
+        """d, the width of one codebook's part."""
+
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> QuantizerOutput:
         """(B, T, D), lengths (B,) in tokens -> :class:`QuantizerOutput`; padding never enters losses or statistics."""
@@ -49,6 +55,10 @@ class AbsQuantizer(nn.Module, ABC):
     @abstractmethod
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes (B, T, N) -> (B, T, D), the same values as ``forward(...).quantized``."""
+
+    @abstractmethod
+    def decode_per_codebook(self, codes: Tensor) -> Tensor:
+        """Codes (B, T, N) -> (B, T, N, d), the same values as ``forward(...).quantized_per_codebook``."""
 
     def update_codebook(self) -> None:  # noqa: B027  (a quantizer without running statistics has nothing to do)
         """Called once after every optimizer step; moves running statistics."""
