@@ -128,13 +128,25 @@ class SiTokModel(AbsESPnetModel):
         return self.quantizer.encode(latents), tokens
 
     @torch.no_grad()
+    def analyze(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech (B, S), lengths (B,) samples -> what :meth:`decode` reads, token lengths (B,).
+
+        That is codes (B, T, N) int64, or the latents (B, T, D) themselves where the quantizer is continuous.
+        """
+        latents, tokens = self.latents(speech, lengths)
+        if self.quantizer.num_codebooks:
+            return self.quantizer.encode(latents), tokens
+        return self.quantizer(latents, tokens).quantized, tokens
+
+    @torch.no_grad()
     def decode(self, codes: Tensor, lengths: Tensor, noise: Tensor, sampling: SamplingConfig) -> Tensor:
         """Codes (B, T, N), lengths (B,) tokens, noise (B, kT, M) -> log-mel (B, kT, M) in natural log units.
 
+        A model without codes takes its latents (B, T, D) instead, see :meth:`analyze`.
         Frames beyond k * length are at the log floor: a normalised zero would be loud (DESIGN section 8).
         """
         k = self.stacking_factor
-        stacked = self.decoder.sample(self.quantizer.decode_codes(codes), lengths, stack_frames(noise, k), sampling)
+        stacked = self.decoder.sample(self._quantized(codes), lengths, stack_frames(noise, k), sampling)
         mel = unstack_frames(stacked, k)
         if self.normalize is not None:
             mel, _ = self.normalize.inverse(mel, lengths * k)
@@ -143,8 +155,13 @@ class SiTokModel(AbsESPnetModel):
 
     @torch.no_grad()
     def ctc_greedy(self, codes: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Codes (B, T, N), lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
+        """Codes (B, T, N) as in decode, lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
         if self.ctc is None:
             raise SiTokError("this model has no CTC branch (ctc: null in its configuration): it cannot transcribe")
-        parts = self.quantizer.decode_per_codebook(codes)
-        return greedy(self.ctc(self.quantizer.decode_codes(codes), parts), lengths)
+        continuous = codes.is_floating_point()
+        parts = codes[:, :, None] if continuous else self.quantizer.decode_per_codebook(codes)
+        return greedy(self.ctc(self._quantized(codes), parts), lengths)
+
+    def _quantized(self, codes: Tensor) -> Tensor:
+        """Codes (B, T, N), or latents (B, T, D) of a model without codes, -> what the decoders read (B, T, D)."""
+        return codes if codes.is_floating_point() else self.quantizer.decode_codes(codes)
