@@ -1,4 +1,4 @@
-"""Finite scalar quantization (FSQ, arXiv 2309.15505): bounded latents, rounded (PAPER section 4, "FSQ instead of VQ")."""
+"""Finite scalar quantization (FSQ, arXiv 2309.15505): bounded latents, rounded (PAPER section 4, ablations)."""
 
 from collections.abc import Sequence
 
