@@ -135,7 +135,8 @@ class SiTok:
 
     @property
     def bits_per_second(self) -> float:
-        """Frame rate times the sum of log2 of the codebook sizes."""
+        """Frame rate times the sum of log2 of the codebook sizes; SiTokError for a continuous model."""
+        self._require_codes("have a bit rate")
         return float(self.frame_rate) * sum(math.log2(size) for size in self.codebook_sizes)
 
     def num_tokens(self, num_samples: int) -> int:
@@ -159,14 +160,19 @@ class SiTok:
             SiTokError: wrong rate, no samples, NaN, several channels; a model without codes.
         """
         self._require_codes("encode to tokens")
+        return self.analyze(wavs, sample_rate, batch_seconds)
+
+    def analyze(self, wavs: Sequence, sample_rate: int, batch_seconds: float = 120.0) -> list[np.ndarray]:
+        """What `decode` reads of waveforms: tokens as `encode` gives them, or the float32 (T, D) latents of a model
+        without codes (quantizer: identity), which can so be resynthesized and scored. Arguments as in encode."""
         checked = self._check_wavs(wavs, sample_rate)
         if not batch_seconds > 0:
             raise SiTokError(f"batch_seconds must be positive, got {batch_seconds}")
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
         with self._computing():
             for batch in make_batches([len(wav) for wav in checked], batch_seconds * self.sample_rate):
-                codes, lengths = self.model.encode(*self._pad_wavs([checked[i] for i in batch]))
-                codes, lengths = codes.cpu().numpy().astype(np.int64), lengths.tolist()
+                codes, lengths = self.model.analyze(*self._pad_wavs([checked[i] for i in batch]))
+                codes, lengths = codes.cpu().numpy(), lengths.tolist()
                 for row, index in enumerate(batch):
                     results[index] = codes[row, : lengths[row]].copy()
         return results
@@ -211,7 +217,7 @@ class SiTok:
         """Tokens to waveforms.
 
         Args:
-            codes: integer (T, N) arrays.
+            codes: integer (T, N) arrays; of a model without codes what `analyze` gives.
             steps: solver steps of the decoder; None is 16 (a regression decoder has none, and refuses a number).
             cfg_scale: weight of token classifier-free guidance, 0 is off.
             seed: of every utterance's noise; the noise depends on nothing else.
@@ -291,11 +297,11 @@ class SiTok:
         return wavs
 
     def resynthesize(self, wavs: Sequence, sample_rate: int, **options) -> list[np.ndarray]:
-        """encode, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
+        """analyze, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
         if "num_samples" in options:
             raise SiTokError("resynthesize takes the lengths from the waveforms: leave num_samples out")
         checked = self._check_wavs(wavs, sample_rate)
-        codes = self.encode(checked, sample_rate)
+        codes = self.analyze(checked, sample_rate)
         return self.decode(codes, num_samples=[len(wav) for wav in checked], **options)
 
     # ---------------------------------------------------------------- helpers
@@ -334,12 +340,23 @@ class SiTok:
         return torch.from_numpy(padded).to(self.device), lengths.to(self.device)
 
     def _check_codes(self, codes: Sequence) -> list[np.ndarray]:
-        self._require_codes("decode tokens")
         if getattr(codes, "ndim", None) is not None:
             raise SiTokError(
                 f"expected a list of (T, N) codes, got one array of shape {tuple(codes.shape)}: pass [codes]"
             )
+        if not self.num_codebooks:
+            return [self._check_latents(item, f"latents {index}") for index, item in enumerate(codes)]
         return [check_codes(item, self.codebook_sizes, f"codes {index}") for index, item in enumerate(codes)]
+
+    def _check_latents(self, latents, name: str) -> np.ndarray:
+        """What `analyze` gave for a model without codes; SiTokError for anything else, integer codes by name."""
+        array = latents.detach().cpu().numpy() if hasattr(latents, "detach") else np.asarray(latents)
+        if not np.issubdtype(array.dtype, np.floating):
+            self._require_codes("decode tokens")
+        width = self.model.quantizer.codebook_dim
+        if array.ndim != 2 or array.shape[1] != width or len(array) == 0 or not np.isfinite(array).all():
+            raise SiTokError(f"{name}: expected finite numbers of shape (T, {width}) with T >= 1, got {array.shape}")
+        return array.astype(np.float32)
 
     def _check_num_samples(self, codes: list[np.ndarray], num_samples: Sequence[int]) -> None:
         if len(num_samples) != len(codes):
@@ -358,7 +375,8 @@ class SiTok:
         return make_batches(lengths, DECODE_BATCH_SECONDS * float(self.frame_rate))
 
     def _pad_codes(self, codes: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        padded = np.zeros((len(codes), max(len(item) for item in codes), self.num_codebooks), dtype=np.int64)
+        longest, width = max(len(item) for item in codes), codes[0].shape[1]
+        padded = np.zeros((len(codes), longest, width), dtype=codes[0].dtype)
         for row, item in enumerate(codes):
             padded[row, : len(item)] = item
         lengths = torch.tensor([len(item) for item in codes], dtype=torch.long)
