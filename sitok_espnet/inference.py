@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sitok_espnet.audio import check_waveform
+from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.prompts import check_prompts, pad_prompts
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
+from sitok_espnet.streaming import EncodeStream
 from sitok_espnet.tokens import check_codes
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 from sitok_espnet.vocoder.choices import build_vocoder
@@ -150,7 +151,8 @@ class SiTok:
         Args:
             wavs: 1-D float arrays (numpy or torch) of any lengths >= 1, within [-1, 1].
             sample_rate: theirs, in Hz; must be the model's.
-            batch_seconds: bound of a batch, padding included.
+            batch_seconds: bound of a batch, padding included. A longer waveform is a batch of its own; where the encoder
+                has an attention window it is streamed instead, in bounded memory.
 
         Returns:
             int64 (T, N) arrays, in the order of `wavs`.
@@ -163,13 +165,29 @@ class SiTok:
         if not batch_seconds > 0:
             raise SiTokError(f"batch_seconds must be positive, got {batch_seconds}")
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
+        budget = batch_seconds * self.sample_rate
+        windowed = self.model.encoder.attention_window is not None
         with self._computing():
-            for batch in make_batches([len(wav) for wav in checked], batch_seconds * self.sample_rate):
+            for batch in make_batches([len(wav) for wav in checked], budget):
+                if windowed and len(checked[batch[0]]) > budget:
+                    stream = self.stream()
+                    pushed = stream.push(checked[batch[0]], sample_rate)
+                    results[batch[0]] = np.concatenate((pushed, stream.flush()))
+                    continue
                 codes, lengths = self.model.encode(*self._pad_wavs([checked[i] for i in batch]))
                 codes, lengths = codes.cpu().numpy().astype(np.int64), lengths.tolist()
                 for row, index in enumerate(batch):
                     results[index] = codes[row, : lengths[row]].copy()
         return results
+
+    def stream(self) -> EncodeStream:
+        """Encode one utterance while it arrives: ``push(chunk, sample_rate)``, ``flush()`` return its tokens (t, N).
+
+        Raises:
+            SiTokError: a model without codes, or an encoder that cannot stream.
+        """
+        self._require_codes("stream tokens")
+        return EncodeStream(self.model, self._computing)
 
     def log_mel(self, wav, sample_rate: int) -> np.ndarray:
         """One waveform (S,) -> (F, M) float32 natural-log mel."""
@@ -315,11 +333,7 @@ class SiTok:
             )
 
     def _check_wavs(self, wavs: Sequence, sample_rate: int) -> list[np.ndarray]:
-        if sample_rate != self.sample_rate:
-            raise SiTokError(
-                f"the audio has {sample_rate} Hz, the model needs {self.sample_rate} Hz: call "
-                f"sitok_espnet.resample(wav, {sample_rate}, {self.sample_rate}), or give --resample on the command line"
-            )
+        check_sample_rate(sample_rate, self.sample_rate)
         if getattr(wavs, "ndim", None) is not None:
             raise SiTokError(
                 f"expected a list of 1-D waveforms, got one array of shape {tuple(wavs.shape)}: pass [wav] for one"
