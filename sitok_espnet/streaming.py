@@ -22,9 +22,9 @@ class EncodeStream:
     """Encodes one utterance that arrives in chunks of any sizes, from one sample up.
 
     Token t is returned as soon as its last sample is there: it needs the samples up to ``hop k (t + 1) + pad``, where
-    pad = (win_length - hop_length) / 2 is half of what analysis windows overlap (DESIGN section 8, Mel). ``flush`` ends the
-    utterance with the zeros that the offline encoder appends. The memory of a stream is bounded where the encoder has an
-    attention window; else it grows, and a stream ends after MAX_SECONDS_WITHOUT_WINDOW.
+    pad = (win_length - hop_length) / 2 is half of what analysis windows overlap (DESIGN section 8, Mel). ``flush`` ends
+    the utterance with the zeros that the offline encoder appends. The memory of a stream is bounded where the encoder
+    has an attention window; else it grows, and a stream ends after MAX_SECONDS_WITHOUT_WINDOW.
     """
 
     def __init__(self, model: SiTokModel, computing: Callable[[], AbstractContextManager]):
@@ -86,6 +86,10 @@ class EncodeStream:
         codes = self._encode_until(total)
         self._state = None
         return codes
+
+    def encode_whole(self, wav, sample_rate: int) -> np.ndarray:
+        """``push`` and ``flush`` of one waveform: (S,) -> int64 (T, N), in bounded memory."""
+        return np.concatenate((self.push(wav, sample_rate), self.flush()))
 
     def _require_open(self) -> None:
         if self._closed:

@@ -38,7 +38,9 @@ class LlamaEncoder(AbsEncoder):
                 f"encoder_conf attention_window must be null or a number of tokens >= 1, got {attention_window!r}"
             )
         self.input = nn.Linear(input_size, hidden_size)
-        self.stack = LlamaStack(num_layers, hidden_size, intermediate_size, num_heads, causal=True, attention_window=attention_window)
+        self.stack = LlamaStack(
+            num_layers, hidden_size, intermediate_size, num_heads, causal=True, attention_window=attention_window
+        )
 
     def output_size(self) -> int:
         """Width D of the latents."""
