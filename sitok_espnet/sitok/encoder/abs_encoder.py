@@ -31,7 +31,7 @@ class AbsEncoder(nn.Module, ABC):
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The next t >= 1 positions (B, t, kM) of a stream -> their latents (B, t, D) and the state after them.
 
-        Equal to the rows of ``forward`` on everything so far, however it is cut (DESIGN section 6, promise 2). The given
+        Equal to the rows of ``forward`` on all so far, however it is cut (DESIGN section 6, promise 2). The given
         ``state`` stays as it was.
         """
         raise SiTokError(f"the encoder {type(self).__name__} cannot stream: it has no step; encode whole utterances")
