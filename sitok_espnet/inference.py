@@ -14,6 +14,7 @@ from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
+from sitok_espnet.sampling import sampling_options
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
@@ -393,13 +394,3 @@ class SiTok:
         """SentencePiece's joining rule: pieces run together, the mark U+2581 is a blank."""
         text = "".join(self.model.token_list[piece] for piece in pieces)
         return text.replace("<sos/eos>", "").replace("\u2581", " ").strip()
-
-
-def sampling_options(steps: int | None, cfg_scale: float, seed: int) -> SamplingConfig:
-    """Checked options of decoding; SiTokError names the bad one."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
-    try:
-        return SamplingConfig(steps=steps, cfg_scale=cfg_scale)
-    except ValueError as error:
-        raise SiTokError(f"decode: {error}") from error

@@ -27,8 +27,8 @@ class RotaryEmbedding(nn.Module):
     def forward(self, length: int, start: int = 0) -> tuple[Tensor, Tensor]:
         """(cos, sin) of positions ``start`` .. ``start + length - 1``, each (length, head_size / 2), fp32.
 
-        The angles are float64: in fp32 a position of a few hours' stream would be off by a tenth of a radian, and
-        attention would no longer depend on the distance alone.
+        The angles are computed in float64: in fp32 those of the millionth position (22 hours of tokens) are off by
+        up to 0.03, and attention would no longer depend on the distance alone.
         """
         device = self.inverse_frequency.device
         wide = torch.float32 if device.type == "mps" else torch.float64
