@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sitok_espnet.audio import check_waveform
+from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
+from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.prompts import check_prompts, pad_prompts
+from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
+from sitok_espnet.sampling import sampling_options
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
+from sitok_espnet.streaming import EncodeStream
 from sitok_espnet.tokens import check_codes
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 from sitok_espnet.vocoder.choices import build_vocoder
@@ -151,7 +154,8 @@ class SiTok:
         Args:
             wavs: 1-D float arrays (numpy or torch) of any lengths >= 1, within [-1, 1].
             sample_rate: theirs, in Hz; must be the model's.
-            batch_seconds: bound of a batch, padding included.
+            batch_seconds: bound of a batch, padding included. A longer waveform is a batch of its own, and streamed, in
+                bounded memory, where the encoder has an attention window.
 
         Returns:
             int64 (T, N) arrays, in the order of `wavs`.
@@ -169,13 +173,27 @@ class SiTok:
         if not batch_seconds > 0:
             raise SiTokError(f"batch_seconds must be positive, got {batch_seconds}")
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
+        budget = batch_seconds * self.sample_rate
+        bounded = self.num_codebooks > 0 and self.model.encoder.attention_window is not None
         with self._computing():
-            for batch in make_batches([len(wav) for wav in checked], batch_seconds * self.sample_rate):
+            for batch in make_batches([len(wav) for wav in checked], budget):
+                if bounded and len(checked[batch[0]]) > budget:
+                    results[batch[0]] = self.stream().encode_whole(checked[batch[0]], sample_rate)
+                    continue
                 codes, lengths = self.model.analyze(*self._pad_wavs([checked[i] for i in batch]))
                 codes, lengths = codes.cpu().numpy(), lengths.tolist()
                 for row, index in enumerate(batch):
                     results[index] = codes[row, : lengths[row]].copy()
         return results
+
+    def stream(self) -> EncodeStream:
+        """Encode one utterance while it arrives: ``push(chunk, sample_rate)``, ``flush()`` return its tokens (t, N).
+
+        Raises:
+            SiTokError: a model without codes, or an encoder that cannot stream.
+        """
+        self._require_codes("stream tokens")
+        return EncodeStream(self.model, self._computing)
 
     def log_mel(self, wav, sample_rate: int) -> np.ndarray:
         """One waveform (S,) -> (F, M) float32 natural-log mel."""
@@ -213,6 +231,7 @@ class SiTok:
         seed: int = 0,
         num_samples: Sequence[int] | None = None,
         prompt: Sequence | None = None,
+        chunk_seconds: float | None = None,
     ) -> list[np.ndarray]:
         """Tokens to waveforms.
 
@@ -225,6 +244,8 @@ class SiTok:
             prompt: for every utterance (codes (P, N), natural-log mel (F, M) of the same speech, as `log_mel` gives
                 it), or None. The decoder continues it; it is not part of the result. Needs a decoder trained with
                 prompt: true. Take it from another utterance of the speaker, never from the target.
+            chunk_seconds: decode utterances that are longer in windows of about this length, in bounded memory
+                (sitok_espnet/chunked.py); None decodes them whole.
 
         Returns:
             float32 (num_samples,) waveforms at `sample_rate`.
@@ -235,6 +256,9 @@ class SiTok:
         checked = self._check_codes(codes)
         if num_samples is not None:
             self._check_num_samples(checked, num_samples)
+        if chunk_seconds is not None:
+            sampling = sampling_options(steps, cfg_scale, seed)
+            return decode_in_chunks(self, checked, chunk_seconds, num_samples, sampling, int(seed), prompt)
         return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt), num_samples)
 
     def decode_mel(
@@ -246,29 +270,35 @@ class SiTok:
         prompt: Sequence | None = None,
     ) -> list[np.ndarray]:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
-        try:
-            sampling = SamplingConfig(steps=steps, cfg_scale=cfg_scale)
-        except ValueError as error:
-            raise SiTokError(f"decode: {error}") from error
+        sampling = sampling_options(steps, cfg_scale, seed)
         checked = self._check_codes(codes)
         prompts = check_prompts(self.model, prompt, len(checked))
-        k, n_mels = self.stacking_factor, self.mel_config.n_mels
         longest = max((len(item) for item in checked), default=0)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
-        draw = utterance_noise(int(seed), k * longest, n_mels).to(self.device)
+        draw = utterance_noise(int(seed), self.stacking_factor * longest, self.mel_config.n_mels)
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
-        with self._computing():
-            for batch in self._token_batches(checked, [0 if p is None else len(p.codes) for p in prompts]):
-                padded, lengths = self._pad_codes([checked[i] for i in batch])
-                noise = draw[: k * padded.shape[1]]
-                # Each row has the same draw; what lies beyond its length cannot matter.
-                before = pad_prompts([prompts[i] for i in batch], self.device)
-                mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling, before)
-                mel = mel.float().cpu().numpy()
-                for row, index in enumerate(batch):
-                    results[index] = mel[row, : k * len(checked[index])].copy()
+        for batch in self._token_batches(checked, [0 if p is None else len(p.codes) for p in prompts]):
+            before = [prompts[i] for i in batch]
+            mels = self.mel_from_noise([checked[i] for i in batch], draw, sampling, before)
+            for index, mel in zip(batch, mels, strict=True):
+                results[index] = mel
         return results
+
+    def mel_from_noise(
+        self,
+        codes: list[np.ndarray],
+        noise: torch.Tensor,
+        sampling: SamplingConfig,
+        prompts: Sequence[Prompt | None],
+    ) -> list[np.ndarray]:
+        """One batch of checked codes (T, N), with prompts, and one draw (>= k * longest T, M) for all: (kT, M) mels."""
+        k = self.stacking_factor
+        with self._computing():
+            padded, lengths = self._pad_codes(codes)
+            # Each row has the same draw; what lies beyond its length cannot matter.
+            draws = noise[: k * padded.shape[1]].to(self.device).expand(len(codes), -1, -1)
+            mel = self.model.decode(padded, lengths, draws, sampling, pad_prompts(prompts, self.device))
+            mel = mel.float().cpu().numpy()
+        return [mel[row, : k * len(item)].copy() for row, item in enumerate(codes)]
 
     def vocode(self, log_mels: Sequence, num_samples: Sequence[int] | None = None) -> list[np.ndarray]:
         """(F, M) natural-log mels to waveforms of num_samples (default hop * F), each on its own.
@@ -321,11 +351,7 @@ class SiTok:
             )
 
     def _check_wavs(self, wavs: Sequence, sample_rate: int) -> list[np.ndarray]:
-        if sample_rate != self.sample_rate:
-            raise SiTokError(
-                f"the audio has {sample_rate} Hz, the model needs {self.sample_rate} Hz: call "
-                f"sitok_espnet.resample(wav, {sample_rate}, {self.sample_rate}), or give --resample on the command line"
-            )
+        check_sample_rate(sample_rate, self.sample_rate)
         if getattr(wavs, "ndim", None) is not None:
             raise SiTokError(
                 f"expected a list of 1-D waveforms, got one array of shape {tuple(wavs.shape)}: pass [wav] for one"
