@@ -193,12 +193,13 @@ class Plan:
         return [*([self.command(experiment, 3)] if missing else []), self.command(experiment, 5)]
 
     def score_commands(self, row: Row, experiment: Experiment) -> list[list[str]]:
-        """Stages 7 and 8 with the row's systems."""
+        """Stages 7 and 8 with the row's systems; a continuous model has no tokens to dump."""
         systems = "--systems " + " ".join(self._systems(row))
         options = [value for key, number in row.inference.items() for value in (f"--{key}", f"{number:g}")]
         options += ["--synth_args", f"{systems} {self.settings.synth_args}".strip()]
         options += ["--score_args", f"{systems} --metrics {' '.join(self.settings.metrics)} --spectrograms 0"]
-        return [self.command(experiment, 7), self.command(experiment, 8, *options)]
+        dump = [] if experiment.config.get("quantizer") == "identity" else [self.command(experiment, 7)]
+        return [*dump, self.command(experiment, 8, *options)]
 
     def train(self, experiment: Experiment) -> None:
         """Train an experiment; nothing if that is done."""

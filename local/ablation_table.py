@@ -151,8 +151,8 @@ def render(table: Mapping, test_set: str) -> str:
     parts = [
         f"## {test_set}",
         f"In brackets: {CONFIDENCE:.0%} percentile bootstrap intervals over utterances ({bootstrap['resamples']} "
-        f"resamples, seed {bootstrap['seed']}). They hold the training fixed: what chance does there, rows of group seed "
-        "show.",
+        f"resamples, seed {bootstrap['seed']}). They hold the training fixed: rows of group seed show what chance does "
+        "there.",
         _scores(table),
         f"Differences to {table['reference']} ({table['rows'][table['reference']]['title']}) on the same utterances; "
         "two-sided p of the paired bootstrap, not corrected for the number of rows:",
