@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
 
@@ -182,7 +183,7 @@ def _scores(table: Mapping) -> str:
                 name,
                 entry["title"],
                 _number(entry["bits_per_second"], ".1f"),
-                entry["tokens_per_second"] or "-",
+                f"{float(Fraction(entry['tokens_per_second'])):g}" if entry["tokens_per_second"] else "-",
                 _number(entry["parameters"], ",d"),
                 *cells,
                 _codebook(entry),
