@@ -70,11 +70,14 @@ def spell_number(digits: str, lang: str) -> str:
     return " ".join(num2words(float(p) if "." in p else int(p), lang=lang) for p in parts)
 
 
-def clean(text: str, lang: str = "en") -> Cleaned:
-    """Normalise one transcript to lower-case words of letters (with their accents) and apostrophes."""
+def clean(text: str, lang: str = "en", rules: Language | None = None) -> Cleaned:
+    """Normalise one transcript to lower-case words of letters (with their accents) and apostrophes.
+
+    rules: the particulars of the list; those of the language's prompts by default.
+    """
     if any(_NOT_SPEECH.search(remark) for remark in _REMARK.findall(text)):
         return Cleaned(None, "a beep, another sound or silence")
-    rules = language(lang)
+    rules = rules or language(lang)
     text = unicodedata.normalize("NFC", _REMARK.sub(" ", text)).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     for wrong, right in (*rules.fragments.items(), *rules.symbols.items()):
         text = text.replace(wrong, right)

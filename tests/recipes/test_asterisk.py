@@ -131,7 +131,9 @@ def test_a_language_has_the_same_sets_alone_and_among_others(tree):
             assert kept == read_table(alone / name / table)
 
 
-@pytest.mark.parametrize("langs, message", [(["en", "en"], "named twice"), (["xx"], "the prompt languages are")])
+@pytest.mark.parametrize(
+    "langs, message", [(["en", "en"], "named twice"), (["xx"], "the languages of this corpus are en, es")]
+)
 def test_bad_languages(tree, langs, message):
     with pytest.raises(SystemExit, match=message):
         prepare(tree, "data", *langs)

@@ -5,4 +5,5 @@ set -euo pipefail
 . ./path.sh
 . ./db.sh
 
-"${SITOK_ROOT}/local/asterisk_data.sh" --downloads "${ASTERISK}" --langs "en es fr it ru" "$@"
+"${SITOK_ROOT}/local/debian_speech.sh" --name asterisk --prepare "${SITOK_ROOT}/local/prepare_asterisk.py" \
+    --packages "asterisk-core-sounds-LANG asterisk-core-sounds-LANG-g722" --downloads "${ASTERISK}" --langs "en es fr it ru" "$@"
