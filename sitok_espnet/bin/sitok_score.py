@@ -45,8 +45,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.plots import draw_utterances
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
-    from sitok_espnet.evaluate.report import Request, build_results, measure
-    from sitok_espnet.evaluate.systems import SYSTEMS
+    from sitok_espnet.evaluate.report import Request, all_rows, build_results, measure
     from sitok_espnet.evaluate.table import render
 
     for option in ("resamples", "nj"):
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     request = Request(
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
-        systems=tuple(args.systems or SYSTEMS),
+        systems=tuple(args.systems or all_rows(Path(args.eval_dir))),
         metrics=tuple(args.metrics or METRICS),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,

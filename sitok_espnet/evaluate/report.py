@@ -17,6 +17,7 @@ from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.metrics.error_rate import edit_errors
 from sitok_espnet.evaluate.text import normalize_characters, normalize_words
+from sitok_espnet.evaluate.variants import compared_rows, row_order
 from sitok_espnet.inputs import AudioInput, read_scp
 from sitok_espnet.tokens import open_tokens
 
@@ -64,6 +65,12 @@ class Scores:
     values: dict[str, dict[str, dict[str, Measurement]]]
     missing_systems: dict[str, str] = field(default_factory=dict)
     missing_metrics: dict[str, str] = field(default_factory=dict)
+
+
+def all_rows(eval_dir: Path) -> tuple[str, ...]:
+    """The rows of a whole table: all systems, and the variants that the synthesis was asked for."""
+    card = eval_dir / synthesis.TOKENIZER
+    return tuple(row_order(read_json(card).get("variants", ()) if card.is_file() else ()))
 
 
 def not_run(reason: object) -> dict:
@@ -125,7 +132,7 @@ def build_results(request: Request, scores: Scores) -> dict:
         },
         "bits_per_second": _attempt(lambda: _bits(request)),
         "speed": _attempt(lambda: _speed(request)),
-        "comparisons": [_compare(request, scores, *pair) for pair in COMPARISONS],
+        "comparisons": [_compare(request, scores, *pair) for pair in (*COMPARISONS, *compared_rows(request.systems))],
         "mel_distance_closed": _attempt(lambda: _closed(request, scores)),
     }
 
@@ -212,10 +219,12 @@ def _train_codebook(request: Request) -> dict:
     if request.train_tokens is None:
         raise SiTokError("no token dump of the training set was given (option --train_tokens)")
     dump = open_tokens(request.train_tokens)
-    model_hash = _model_card(request)["model_hash"]
-    if dump.manifest["model_hash"] != model_hash:
+    # Not the model_hash: a refined decoder reads the tokens of the model before it.
+    wanted, found = _model_card(request).get("codes_hash"), dump.manifest["codes_hash"]
+    if found != wanted:
         raise SiTokError(
-            f"the dump {request.train_tokens} is of model {dump.manifest['model_hash']}, the scored one is {model_hash}"
+            f"the dump {request.train_tokens} has tokens of another model (codes_hash {found}) than the scored one "
+            f"({wanted})"
         )
     return asdict(codebook_use((codes for _, codes in dump), dump.manifest["codebook_sizes"]))
 

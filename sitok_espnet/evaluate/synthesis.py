@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
 from sitok_espnet.evaluate.provenance import describe_machine
 from sitok_espnet.evaluate.systems import SYSTEMS, SystemUnavailable, Workshop
+from sitok_espnet.evaluate.variants import Variant, row_order
 
 NOT_RUN = "not_run"  # file in a system's folder with the reason why it has no audio
 SETTINGS = "settings.json"
@@ -32,17 +33,19 @@ class ModelCard:
 
     Attributes:
         checkpoint: name of the weights' file.
-        model_hash, mel_hash, config_hash: 16 hex digits each.
+        model_hash, codes_hash, mel_hash, config_hash: 16 hex digits each.
         parameters: number of trainable parameters.
         frame_rate: tokens a second, an exact fraction such as "25/2".
         codebook_sizes: entries of each codebook.
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
         vocoder_conf: its options, where they are not the defaults.
+        variants: rows beside the standard ones, such as ``reconstruction_unrefined``.
     """
 
     checkpoint: str
     model_hash: str
+    codes_hash: str
     mel_hash: str
     config_hash: str
     parameters: int
@@ -51,27 +54,49 @@ class ModelCard:
     vocoder: str
     ctc_not_run: str | None = None
     vocoder_conf: dict = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
 
 
-def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Sequence[str]) -> None:
+def synthesize(
+    shop: Workshop,
+    card: ModelCard,
+    output_dir: Path,
+    systems: Sequence[str] | None = None,
+    variants: Sequence[Variant] = (),
+) -> None:
     """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
 
     A system whose wav.scp is there, made with the same settings, is kept. ``reconstruction`` also writes timing.json,
     and is made again if that is missing or was measured on another device or number of threads.
 
+    Args:
+        shop, card: inputs and model.
+        output_dir: the evaluation directory.
+        systems: rows to make; None is all.
+        variants: rows that other models or vocoders make, each opened when its turn comes.
+
     Raises:
-        SiTokError: unknown system, unreadable audio.
+        SiTokError: unknown system, unreadable audio, a variant with other tokens.
     """
-    unknown = [name for name in systems if name not in SYSTEMS]
+    extra = {variant.key: variant for variant in variants}
+    rows = row_order(extra)
+    systems = rows if systems is None else systems
+    unknown = [name for name in systems if name not in rows]
     if unknown:
-        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {', '.join(SYSTEMS)} (option --systems)")
+        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {', '.join(rows)} (option --systems)")
+    card = replace(card, variants=tuple(name for name in rows if name in extra and name in systems))
     for name in systems:
         folder = output_dir / name
-        settings = _settings(shop, card, name)
+        its_shop, its_card, function = shop, card, SYSTEMS.get(name)
+        if variant := extra.get(name):
+            its_shop, function = variant.workshop(shop), SYSTEMS[variant.system]
+            voice = {"vocoder": variant.vocoder, "vocoder_conf": variant.vocoder_conf}
+            its_card = replace(card, model_hash=its_shop.tokenizer.model_hash, **voice)
+        settings = _settings(its_shop, its_card, name)
         if _finished(folder, settings):
             logging.info("%s: finished, kept", name)
             continue
-        _write_system(shop, name, folder, settings)
+        _write_system(its_shop, function, folder, settings)
     _write_model_outputs(shop, card, output_dir)
 
 
@@ -112,14 +137,15 @@ def _finished(folder: Path, settings: dict) -> bool:
     return False
 
 
-def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> None:
+def _write_system(shop: Workshop, function: Callable, folder: Path, settings: dict) -> None:
+    name = folder.name
     for stale in ("wav.scp", NOT_RUN, CLIPPED):
         (folder / stale).unlink(missing_ok=True)
     if name == TIMED:
         (folder.parent / TIMING).unlink(missing_ok=True)
     locations: dict[str, str] = {}
     clipped: dict[str, str] = {}
-    made = zip(shop.inputs, SYSTEMS[name](shop), strict=True)
+    made = zip(shop.inputs, function(shop), strict=True)
     progress = tqdm(made, desc=name, total=len(shop.inputs), unit="utt", mininterval=1.0)
     try:
         for item, wav in progress:
@@ -143,7 +169,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
     content = {
         "threads": torch.get_num_threads(),
         "device": str(shop.tokenizer.device),
-        "steps": shop.steps,
+        "steps": shop.steps if shop.iterative else None,
         "cfg_scale": 0.0,
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),
