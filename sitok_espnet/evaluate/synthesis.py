@@ -169,7 +169,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
     content = {
         "threads": torch.get_num_threads(),
         "device": str(shop.tokenizer.device),
-        "steps": shop.steps if shop.iterative else None,
+        "steps": shop.steps,
         "cfg_scale": 0.0,
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -36,8 +35,7 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone, and a decoder without
-            solver steps ignores steps.
+        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
@@ -63,16 +61,6 @@ class Workshop:
                 f"{self.tokenizer.sample_rate} Hz: give the data directory that stage 2 made (dump/raw/...)"
             )
         return wav
-
-    @property
-    def iterative(self) -> bool:
-        """Whether the tokenizer's decoder has solver steps."""
-        return getattr(self.tokenizer.model.decoder, "iterative", True)
-
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """Options of ``SiTok.decode`` and ``decode_mel`` without guidance."""
-        return {"seed": self.seed} | ({"steps": self.steps} if self.iterative else {})
 
     def codes(self, item: AudioInput) -> np.ndarray:
         """Tokens (T, N) of an utterance, remembered."""
@@ -106,7 +94,7 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     start = time.perf_counter()
     codes = shop.tokenizer.encode([wav], shop.tokenizer.sample_rate)
     encoded = time.perf_counter()
-    mels = shop.tokenizer.decode_mel(codes, **shop.decoding)
+    mels = shop.tokenizer.decode_mel(codes, shop.steps, 0.0, shop.seed)
     decoded = time.perf_counter()
     output = shop.tokenizer.vocode(mels, [len(wav)])[0]
     done = time.perf_counter()
@@ -117,12 +105,8 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
 
 def reconstruction_cfg(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode with token guidance of weight ``cfg_scale``, vocoder."""
-    if not shop.iterative:
-        raise SystemUnavailable(
-            f"decoder {shop.tokenizer.config.get('decoder')} has no steps that guidance could steer"
-        )
     for item in shop.inputs:
-        yield _decode(shop, shop.codes(item), len(shop.read(item)), cfg_scale=shop.cfg_scale)
+        yield _decode(shop, shop.codes(item), len(shop.read(item)), shop.cfg_scale)
 
 
 def untrained(shop: Workshop) -> Iterator[np.ndarray]:
@@ -131,7 +115,7 @@ def untrained(shop: Workshop) -> Iterator[np.ndarray]:
     for item in shop.inputs:
         wav = shop.read(item)
         codes = tokenizer.encode([wav], tokenizer.sample_rate)
-        yield tokenizer.decode(codes, num_samples=[len(wav)], **shop.decoding)[0]
+        yield tokenizer.decode(codes, shop.steps, 0.0, shop.seed, [len(wav)])[0]
 
 
 def mean_mel(shop: Workshop) -> Iterator[np.ndarray]:
@@ -152,11 +136,11 @@ def other_tokens(shop: Workshop) -> Iterator[np.ndarray]:
     others = assign_others(lengths, shop.seed)
     for index, item in enumerate(shop.inputs):
         codes = fit_length(shop.codes(shop.inputs[others[index]]), lengths[index])
-        yield _decode(shop, codes, len(shop.read(item)))
+        yield _decode(shop, codes, len(shop.read(item)), 0.0)
 
 
-def _decode(shop: Workshop, codes: np.ndarray, samples: int, **guidance: float) -> np.ndarray:
-    return shop.tokenizer.decode([codes], num_samples=[samples], **shop.decoding, **guidance)[0]
+def _decode(shop: Workshop, codes: np.ndarray, samples: int, cfg_scale: float) -> np.ndarray:
+    return shop.tokenizer.decode([codes], shop.steps, cfg_scale, shop.seed, [samples])[0]
 
 
 def assign_others(lengths: Sequence[int], seed: int) -> list[int]:

@@ -163,7 +163,7 @@ def _tokenizer_table(results: Mapping) -> str:
         if speed["status"] == "not run":
             rows.append([name, cell_text(speed, 3)])
         else:
-            steps = f", {speed['steps']} steps" if part == "decode" and speed["steps"] else ""
+            steps = f", {speed['steps']} steps" if part == "decode" else ""
             rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
     table = markdown_table(["quantity", "value"], rows)
     if speed["status"] == "measured":
