@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sitok_espnet.sitok.decoder.abs_decoder import DecoderBatch, SamplingConfig
-from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder, euler_velocity, euler_x
+from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.solver import euler_velocity, euler_x
 from sitok_espnet.sitok.randomness import AbsDraws, TrainingDraws, ValidationDraws, utterance_noise
 
 
@@ -27,6 +28,12 @@ class FixedDraws(AbsDraws):
 
     def dropped(self, probability):
         return self._dropped
+
+    def uniform(self, purpose, stratum=0):
+        raise AssertionError(f"a plain decoder draws no {purpose}")
+
+    def share(self, probability):
+        raise AssertionError("a plain decoder has one objective")
 
 
 def small(**options):
