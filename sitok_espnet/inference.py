@@ -12,9 +12,11 @@ import torch
 from sitok_espnet.audio import check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.prompts import check_prompts, pad_prompts
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
+from sitok_espnet.tokens import check_codes
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 from sitok_espnet.vocoder.choices import build_vocoder
 
@@ -200,19 +202,23 @@ class SiTok:
     def decode(
         self,
         codes: Sequence,
-        steps: int = 16,
+        steps: int | None = None,
         cfg_scale: float = 0.0,
         seed: int = 0,
         num_samples: Sequence[int] | None = None,
+        prompt: Sequence | None = None,
     ) -> list[np.ndarray]:
         """Tokens to waveforms.
 
         Args:
             codes: integer (T, N) arrays.
-            steps: solver steps of the decoder.
+            steps: solver steps of the decoder; None is 16 (a regression decoder has none, and refuses a number).
             cfg_scale: weight of token classifier-free guidance, 0 is off.
             seed: of every utterance's noise; the noise depends on nothing else.
             num_samples: exact length of each result; by default hop * k * T.
+            prompt: for every utterance (codes (P, N), natural-log mel (F, M) of the same speech, as `log_mel` gives
+                it), or None. The decoder continues it; it is not part of the result. Needs a decoder trained with
+                prompt: true. Take it from another utterance of the speaker, never from the target.
 
         Returns:
             float32 (num_samples,) waveforms at `sample_rate`.
@@ -223,15 +229,23 @@ class SiTok:
         checked = self._check_codes(codes)
         if num_samples is not None:
             self._check_num_samples(checked, num_samples)
-        return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed), num_samples)
+        return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt), num_samples)
 
-    def decode_mel(self, codes: Sequence, steps: int = 16, cfg_scale: float = 0.0, seed: int = 0) -> list[np.ndarray]:
+    def decode_mel(
+        self,
+        codes: Sequence,
+        steps: int | None = None,
+        cfg_scale: float = 0.0,
+        seed: int = 0,
+        prompt: Sequence | None = None,
+    ) -> list[np.ndarray]:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
         try:
             sampling = SamplingConfig(steps=steps, cfg_scale=cfg_scale)
         except ValueError as error:
             raise SiTokError(f"decode: {error}") from error
         checked = self._check_codes(codes)
+        prompts = check_prompts(self.model, prompt, len(checked))
         k, n_mels = self.stacking_factor, self.mel_config.n_mels
         longest = max((len(item) for item in checked), default=0)
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -239,11 +253,12 @@ class SiTok:
         draw = utterance_noise(int(seed), k * longest, n_mels).to(self.device)
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
         with self._computing():
-            for batch in self._token_batches(checked):
+            for batch in self._token_batches(checked, [0 if p is None else len(p.codes) for p in prompts]):
                 padded, lengths = self._pad_codes([checked[i] for i in batch])
                 noise = draw[: k * padded.shape[1]]
                 # Each row has the same draw; what lies beyond its length cannot matter.
-                mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling)
+                before = pad_prompts([prompts[i] for i in batch], self.device)
+                mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling, before)
                 mel = mel.float().cpu().numpy()
                 for row, index in enumerate(batch):
                     results[index] = mel[row, : k * len(checked[index])].copy()
@@ -337,8 +352,10 @@ class SiTok:
                     f"{high - self.samples_per_token + 1} to {high} samples: do the lengths belong to these tokens?"
                 )
 
-    def _token_batches(self, codes: list[np.ndarray]) -> list[list[int]]:
-        return make_batches([len(item) for item in codes], DECODE_BATCH_SECONDS * float(self.frame_rate))
+    def _token_batches(self, codes: list[np.ndarray], lead: Sequence[int] | None = None) -> list[list[int]]:
+        """Batches of codes that each have `lead` tokens before them."""
+        lengths = [len(item) + extra for item, extra in zip(codes, lead or [0] * len(codes), strict=True)]
+        return make_batches(lengths, DECODE_BATCH_SECONDS * float(self.frame_rate))
 
     def _pad_codes(self, codes: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         padded = np.zeros((len(codes), max(len(item) for item in codes), self.num_codebooks), dtype=np.int64)
@@ -351,20 +368,3 @@ class SiTok:
         """SentencePiece's joining rule: pieces run together, the mark U+2581 is a blank."""
         text = "".join(self.model.token_list[piece] for piece in pieces)
         return text.replace("<sos/eos>", "").replace("\u2581", " ").strip()
-
-
-def check_codes(codes, sizes: Sequence[int], name: str) -> np.ndarray:
-    """Array-like codes -> int64 (T, N), T >= 1, each code within its codebook; SiTokError naming `name` otherwise."""
-    array = codes.detach().cpu().numpy() if hasattr(codes, "detach") else np.asarray(codes)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise SiTokError(f"{name}: codes must be integers, got {array.dtype}")
-    if array.ndim != 2 or array.shape[1] != len(sizes) or len(array) == 0:
-        raise SiTokError(f"{name}: expected shape (T, {len(sizes)}) with T >= 1, got {array.shape}")
-    wrong = (array < 0) | (array >= np.asarray(sizes))
-    if wrong.any():
-        frame, book = map(int, np.argwhere(wrong)[0])
-        raise SiTokError(
-            f"{name}: unknown code {array[frame, book]} at token {frame}, codebook {book}: this model's codes are "
-            f"0 to {sizes[book] - 1}; do the tokens belong to another model?"
-        )
-    return array.astype(np.int64)

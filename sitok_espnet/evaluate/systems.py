@@ -35,18 +35,23 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
+        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone. Steps of a decoder
+            that does not iterate are None, whatever was given.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
     inputs: Sequence[AudioInput]
     tokenizer: SiTok
     make_untrained: Callable[[], SiTok]
-    steps: int = 16
+    steps: int | None = 16
     cfg_scale: float = 1.0
     seed: int = 0
     timings: dict[str, Timing] = field(default_factory=dict)
     _codes: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.tokenizer.model.decoder.iterative:
+            self.steps = None
 
     def read(self, item: AudioInput) -> np.ndarray:
         """Samples (S,) at the tokenizer's rate.
@@ -105,6 +110,8 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
 
 def reconstruction_cfg(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode with token guidance of weight ``cfg_scale``, vocoder."""
+    if not shop.tokenizer.model.decoder.iterative:
+        raise SystemUnavailable("a decoder that does not iterate has no guidance")
     for item in shop.inputs:
         yield _decode(shop, shop.codes(item), len(shop.read(item)), shop.cfg_scale)
 

@@ -163,7 +163,7 @@ def _tokenizer_table(results: Mapping) -> str:
         if speed["status"] == "not run":
             rows.append([name, cell_text(speed, 3)])
         else:
-            steps = f", {speed['steps']} steps" if part == "decode" else ""
+            steps = "" if part != "decode" else f", {speed['steps']} steps" if speed["steps"] else ", one pass"
             rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
     table = markdown_table(["quantity", "value"], rows)
     if speed["status"] == "measured":
