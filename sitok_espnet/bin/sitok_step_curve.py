@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--vocoder", default="griffin_lim", help="mel to waveform")
+    parser.add_argument("--vocoder", help="griffin_lim or vocos; default: that packed with the first model, or griffin_lim")
     parser.add_argument(
         "--vocoder_conf", action="append", default=[], metavar="KEY=VALUE", help="option of the vocoder; repeat it"
     )
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     from sitok_espnet.evaluate.step_page import plot_steps, render_steps
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
+    from sitok_espnet.vocoder.choices import choose_vocoder
 
     if args.resamples < 1:
         raise SiTokError(f"--resamples must be at least 1, not {args.resamples}")
@@ -69,7 +70,9 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     context = MetricContext(tuple(train_texts.values()), tuple(texts.get(item.utt, "") for item in inputs))
     names = ["mel", "stoi"] + (["wer"] if args.wer else [])
     metrics = {name: build_metric(name, context) for name in names}
-    vocoder = {"vocoder": args.vocoder, "vocoder_conf": parse_conf(args.vocoder_conf)}
+    conf = parse_conf(args.vocoder_conf)
+    name, conf = choose_vocoder(split_checkpoint(args.model[0])[0], args.vocoder, conf)
+    vocoder = {"vocoder": name, "vocoder_conf": conf}
     models = {}
     for model in args.model:
         folder, checkpoint = split_checkpoint(model)

@@ -30,13 +30,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cfg_scale", type=float, default=1.0, help="token guidance of reconstruction_cfg")
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the choice of other tokens")
     parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--vocoder", default="griffin_lim", help="mel to waveform")
+    parser.add_argument("--vocoder", default=None, help="griffin_lim or vocos; default: the packed one, or griffin_lim")
     parser.add_argument(
         "--vocoder_conf",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100; repeat it for more",
+        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeat it for more",
     )
     return parser
 
@@ -56,23 +56,22 @@ def main(cmd=None) -> int:
 def run(args: argparse.Namespace) -> None:
     """Open the model and write the systems' audio."""
     from sitok_espnet.bin.open_model import parse_conf, split_checkpoint
+    from sitok_espnet.evaluate.earlier import parse_earlier
     from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
     from sitok_espnet.evaluate.systems import Workshop
-    from sitok_espnet.evaluate.variants import GRIFFIN_LIM, earlier_model, griffin_lim_rows
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
+    from sitok_espnet.vocoder.choices import choose_vocoder
 
-    vocoder = {"vocoder": args.vocoder, "vocoder_conf": parse_conf(args.vocoder_conf)}
+    name, conf = choose_vocoder(args.model, args.vocoder, parse_conf(args.vocoder_conf))
+    vocoder = {"vocoder": name, "vocoder_conf": conf}
 
     def open_model(model: str, checkpoint: str | None) -> SiTok:
         return SiTok.from_pretrained(model, checkpoint=checkpoint, device=args.device, **vocoder)
 
     inputs = sorted(read_scp(Path(args.data_dir, "wav.scp")), key=lambda item: item.utt)
     tokenizer = open_model(args.model, args.checkpoint)
-    variants = [] if args.vocoder == GRIFFIN_LIM else griffin_lim_rows(tokenizer)
-    variants += [
-        earlier_model(pair, lambda model: open_model(*split_checkpoint(model)), **vocoder) for pair in args.earlier
-    ]
+    earlier = [parse_earlier(pair, lambda model: open_model(*split_checkpoint(model))) for pair in args.earlier]
     untrained = functools.partial(open_model, args.model, "untrained")
     shop = Workshop(inputs, tokenizer, untrained, args.steps, args.cfg_scale, args.seed)
     config_file = Path(args.model, "config.yaml")
@@ -85,9 +84,10 @@ def run(args: argparse.Namespace) -> None:
         parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
         frame_rate=str(tokenizer.frame_rate),
         codebook_sizes=tokenizer.codebook_sizes,
+        vocoder_hash=tokenizer.vocoder.identity,
         **vocoder,
     )
-    synthesize(shop, card, Path(args.output_dir), args.systems, variants)
+    synthesize(shop, card, Path(args.output_dir), args.systems, earlier)
 
 
 if __name__ == "__main__":

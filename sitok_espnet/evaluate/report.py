@@ -11,13 +11,13 @@ import numpy as np
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics, synthesis
 from sitok_espnet.evaluate.codebook import bits_per_second, codebook_use
+from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
 from sitok_espnet.evaluate.files import read_json, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.metrics.error_rate import edit_errors
 from sitok_espnet.evaluate.text import normalize_characters, normalize_words
-from sitok_espnet.evaluate.variants import compared_rows, row_order
 from sitok_espnet.inputs import AudioInput, read_scp
 from sitok_espnet.tokens import open_tokens
 
@@ -27,6 +27,7 @@ COMPARISONS = (
     ("reconstruction", "other_tokens"),
     ("reconstruction", "untrained"),
 )
+VOCODERS = ("copy_synthesis", "copy_griffin_lim")  # compared where both were asked for
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,6 @@ class Scores:
     values: dict[str, dict[str, dict[str, Measurement]]]
     missing_systems: dict[str, str] = field(default_factory=dict)
     missing_metrics: dict[str, str] = field(default_factory=dict)
-
-
-def all_rows(eval_dir: Path) -> tuple[str, ...]:
-    """The rows of a whole table: all systems, and the variants that the synthesis was asked for."""
-    card = eval_dir / synthesis.TOKENIZER
-    return tuple(row_order(read_json(card).get("variants", ()) if card.is_file() else ()))
 
 
 def not_run(reason: object) -> dict:
@@ -132,7 +127,7 @@ def build_results(request: Request, scores: Scores) -> dict:
         },
         "bits_per_second": _attempt(lambda: _bits(request)),
         "speed": _attempt(lambda: _speed(request)),
-        "comparisons": [_compare(request, scores, *pair) for pair in (*COMPARISONS, *compared_rows(request.systems))],
+        "comparisons": [_compare(request, scores, *pair) for pair in _pairs(request)],
         "mel_distance_closed": _attempt(lambda: _closed(request, scores)),
     }
 
@@ -257,6 +252,11 @@ def _speed(request: Request) -> dict:
         pairs = [Measurement(item[part], item["audio"]) for item in utterances]
         factors[part] = asdict(statistics.bootstrap(pairs, request.resamples, request.seed))
     return factors | {key: timing[key] for key in ("threads", "device", "steps", "cfg_scale", "batch", "machine")}
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    pairs = [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
+    return pairs + [(REFINED, row) for row in request.systems if earlier_name(row)]
 
 
 def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:

@@ -80,7 +80,7 @@ def measure_curve(
     points = [
         Point(name, number)
         for name, tokenizer in models.items()
-        for number in (sorted(set(steps)) if is_iterative(tokenizer) else [0])
+        for number in (sorted(set(steps)) if tokenizer.model.decoder.iterative else [0])
     ]
     curve = Curve(points)
     for metric in metrics:
@@ -110,11 +110,6 @@ def measure_curve(
             for name, metric in metrics.items():
                 table[name][item.utt] = _measure(metric, sample)
     return curve
-
-
-def is_iterative(tokenizer: SiTok) -> bool:
-    """Whether its decoder has solver steps."""
-    return getattr(tokenizer.model.decoder, "iterative", True)
 
 
 def as_written(wav: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.earlier import REFINED, EarlierModel, row_order
 from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
 from sitok_espnet.evaluate.provenance import describe_machine
 from sitok_espnet.evaluate.systems import SYSTEMS, SystemUnavailable, Workshop
-from sitok_espnet.evaluate.variants import Variant, row_order
 
 NOT_RUN = "not_run"  # file in a system's folder with the reason why it has no audio
 SETTINGS = "settings.json"
@@ -40,7 +40,8 @@ class ModelCard:
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
         vocoder_conf: its options, where they are not the defaults.
-        variants: rows beside the standard ones, such as ``reconstruction_unrefined``.
+        vocoder_hash: of its trained weights, None where it has none.
+        earlier: rows of models before refinement, such as ``reconstruction_unrefined``.
     """
 
     checkpoint: str
@@ -54,7 +55,8 @@ class ModelCard:
     vocoder: str
     ctc_not_run: str | None = None
     vocoder_conf: dict = field(default_factory=dict)
-    variants: tuple[str, ...] = ()
+    vocoder_hash: str | None = None
+    earlier: tuple[str, ...] = ()
 
 
 def synthesize(
@@ -62,7 +64,7 @@ def synthesize(
     card: ModelCard,
     output_dir: Path,
     systems: Sequence[str] | None = None,
-    variants: Sequence[Variant] = (),
+    earlier: Sequence[EarlierModel] = (),
 ) -> None:
     """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
 
@@ -73,25 +75,23 @@ def synthesize(
         shop, card: inputs and model.
         output_dir: the evaluation directory.
         systems: rows to make; None is all.
-        variants: rows that other models or vocoders make, each opened when its turn comes.
+        earlier: models that this one was refined from, one row each; opened when their turn comes.
 
     Raises:
-        SiTokError: unknown system, unreadable audio, a variant with other tokens.
+        SiTokError: unknown system, unreadable audio, an earlier model with other tokens.
     """
-    extra = {variant.key: variant for variant in variants}
-    rows = row_order(extra)
-    systems = rows if systems is None else systems
-    unknown = [name for name in systems if name not in rows]
-    if unknown:
-        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {', '.join(rows)} (option --systems)")
-    card = replace(card, variants=tuple(name for name in rows if name in extra and name in systems))
+    before = {model.row: model for model in earlier}
+    systems = row_order(card.vocoder, before) if systems is None else systems
+    if unknown := [name for name in systems if name not in {*SYSTEMS, *before}]:
+        choices = ", ".join([*SYSTEMS, *before])
+        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {choices} (option --systems)")
+    card = replace(card, earlier=tuple(name for name in before if name in systems))
     for name in systems:
         folder = output_dir / name
         its_shop, its_card, function = shop, card, SYSTEMS.get(name)
-        if variant := extra.get(name):
-            its_shop, function = variant.workshop(shop), SYSTEMS[variant.system]
-            voice = {"vocoder": variant.vocoder, "vocoder_conf": variant.vocoder_conf}
-            its_card = replace(card, model_hash=its_shop.tokenizer.model_hash, **voice)
+        if model := before.get(name):
+            its_shop, function = model.workshop(shop), SYSTEMS[REFINED]
+            its_card = replace(card, model_hash=its_shop.tokenizer.model_hash)
         settings = _settings(its_shop, its_card, name)
         if _finished(folder, settings):
             logging.info("%s: finished, kept", name)
@@ -108,6 +108,7 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
         "model_hash": card.model_hash,
         "vocoder": card.vocoder,
         "vocoder_conf": card.vocoder_conf,
+        "vocoder_hash": card.vocoder_hash,
         "steps": shop.steps,
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
@@ -115,6 +116,8 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
     }
     if name == "original":
         return {"system": name, "data_hash": settings["data_hash"]}
+    if name == "copy_griffin_lim":
+        settings |= {"vocoder": "griffin_lim", "vocoder_conf": {}, "vocoder_hash": None}
     if name == TIMED:
         settings |= {"device": str(shop.tokenizer.device), "threads": torch.get_num_threads()}
     return settings

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from sitok_espnet.evaluate.variants import base_system
+from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 
 TITLES = {
     "original": "original",
     "copy_synthesis": "copy synthesis",
+    "copy_griffin_lim": "copy synthesis, Griffin-Lim",
     "reconstruction": "reconstruction",
     "reconstruction_cfg": "reconstruction with CFG",
     "untrained": "untrained",
@@ -19,9 +20,9 @@ SIGNIFICANT = 0.05
 
 def row_title(system: str) -> str:
     """``reconstruction_unrefined`` -> "reconstruction, unrefined"."""
-    base = base_system(system)
-    variant = system[len(base) + 1 :].replace("_", " ")
-    return TITLES.get(base, base) + (f", {variant}" if variant else "")
+    if name := earlier_name(system):
+        return f"{TITLES[REFINED]}, {name.replace('_', ' ')}"
+    return TITLES.get(system, system)
 
 
 def render(results: Mapping) -> str:
