@@ -41,11 +41,11 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
+    from sitok_espnet.evaluate.earlier import row_order
     from sitok_espnet.evaluate.files import read_json, write_json, write_text
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.plots import draw_utterances
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
-    from sitok_espnet.evaluate.earlier import row_order
     from sitok_espnet.evaluate.report import Request, build_results, measure
     from sitok_espnet.evaluate.synthesis import TOKENIZER
     from sitok_espnet.evaluate.table import render

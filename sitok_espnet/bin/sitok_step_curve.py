@@ -28,7 +28,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--vocoder", help="griffin_lim or vocos; default: that packed with the first model, or griffin_lim")
+    parser.add_argument(
+        "--vocoder", help="griffin_lim or vocos; default: that packed with the first model, or griffin_lim"
+    )
     parser.add_argument(
         "--vocoder_conf", action="append", default=[], metavar="KEY=VALUE", help="option of the vocoder; repeat it"
     )
