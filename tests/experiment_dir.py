@@ -1,5 +1,6 @@
 """An experiment directory with a tiny complete model, as training leaves it, for tests of inference."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,4 +55,14 @@ def make_model_dir(directory: Path, **changes) -> Path:
             model.quantizer(latents, tokens)  # pools the latents
             model.quantizer.update_codebook()  # draws the entries from them
     torch.save(model.state_dict(), directory / "valid.loss.best.pth")
+    return directory
+
+
+def refine_model_dir(base: Path, directory: Path, scale: float = 1.05) -> Path:
+    """A copy of an experiment with another decoder and the same tokens, as stage 6 leaves it."""
+    shutil.copytree(base, directory)
+    path = directory / "valid.loss.best.pth"
+    state = torch.load(path, weights_only=True)
+    state = {key: value * scale if key.startswith("decoder.output") else value for key, value in state.items()}
+    torch.save(state, path)
     return directory

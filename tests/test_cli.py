@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from experiment_dir import experiment_config
+from experiment_dir import experiment_config, make_model_dir
 from speech_generator import speech, write_corpus
 
 from sitok_espnet import resample
@@ -169,6 +169,17 @@ def test_errors_are_one_line_and_leave_nothing(run, arguments, message, corpus, 
     wav = read_scp(corpus / "wav.scp")[0].location
     assert message in run(*[wav if a == "WAV" else a for a in arguments], fails=True)
     assert names(tmp_path) == []
+
+
+def test_a_regression_model_decodes_without_steps_and_refuses_them(run, corpus, tmp_path):
+    layers = {"num_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2}
+    model = make_model_dir(tmp_path / "exp", decoder="regression", decoder_conf=layers)
+    words = ["resynth", read_scp(corpus / "wav.scp")[0].location, "-o", tmp_path / "out", "--model", model]
+    words += ["--vocoder_conf", "iterations=1"]
+    assert "no solver steps" in run(*words, "--steps", "16", fails=True)
+    assert not (tmp_path / "out").exists()
+    run(*words)
+    assert len(names(tmp_path / "out")) == 1
 
 
 def test_no_model(run, corpus, tmp_path, monkeypatch):

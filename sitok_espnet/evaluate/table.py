@@ -164,7 +164,7 @@ def _tokenizer_table(results: Mapping) -> str:
         if speed["status"] == "not run":
             rows.append([name, cell_text(speed, 3)])
         else:
-            steps = "" if part != "decode" else f", {speed['steps']} steps" if speed["steps"] else ", one pass"
+            steps = f", {steps_text(speed['steps'])}" if part == "decode" else ""
             rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
     table = markdown_table(["quantity", "value"], rows)
     if speed["status"] == "measured":
@@ -173,6 +173,11 @@ def _tokenizer_table(results: Mapping) -> str:
             f"{speed['device']} with {speed['threads']} threads ({_machine(speed['machine'])})."
         )
     return table
+
+
+def steps_text(steps: int | None) -> str:
+    """Solver steps in words; None is a decoder that does not iterate."""
+    return "one pass" if steps is None else f"{steps} steps"
 
 
 def _machine(machine: Mapping) -> str:

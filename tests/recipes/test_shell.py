@@ -347,9 +347,7 @@ def trained(recipe) -> Path:
     write(recipe / "dump/raw/test/wav.scp")
     write(recipe / "dump/tokens/x/train/manifest.json")
     # A training leaves its configuration where it was told to.
-    (recipe / "training").write_text(
-        'mkdir -p "${output}" && touch "${output}"/checkpoint.pth "${output}"/config.yaml\n'
-    )
+    (recipe / "training").write_text('mkdir -p "$output" && echo 1 | tee "$output"/{checkpoint.pth,config.yaml}\n')
     return recipe
 
 

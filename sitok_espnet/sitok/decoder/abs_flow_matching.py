@@ -211,9 +211,7 @@ class AbsFlowMatchingDecoder(AbsDecoder):
             return predicted if self.prediction == "velocity" else (predicted - x_t) / (1 - t[:, None, None])
 
         x_t = some.at(step.time)
-        # Before the target: autocast remembers weights that it casts, and those cast without gradient stay so.
-        one_step = velocity(x_t, step.time, step.size)
-        return one_step - two_half_steps(velocity, x_t, step, some.impose)
+        return velocity(x_t, step.time, step.size) - two_half_steps(velocity, x_t, step, some.impose)
 
     # ---------------------------------------------------------------- sampling
 
