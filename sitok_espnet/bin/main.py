@@ -85,13 +85,13 @@ def _add_decoder(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="decode longer utterances in overlapping windows, in bounded memory (default: whole)",
     )
-    parser.add_argument("--vocoder", default="griffin_lim", help="(default: %(default)s)")
+    parser.add_argument("--vocoder", help="griffin_lim, or vocos (default: the packed one, or griffin_lim)")
     parser.add_argument(
         "--vocoder_conf",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100; repeat it for more",
+        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeatable",
     )
 
 

@@ -16,7 +16,7 @@ from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import GROUP_SIZE, SYSTEMS, SystemUnavailable, Workshop, assign_others, fit_length
 from sitok_espnet.inputs import read_scp
 
-CARD = ModelCard("default", "hash", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
+CARD = ModelCard("default", "hash", "codes", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
 
 
 @pytest.fixture(scope="module")

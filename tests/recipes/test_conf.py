@@ -80,7 +80,9 @@ def test_scales_are_their_bases(scale):
     assert merge_files(BASES[scale][0], [scale_file(ABLATION, scale)]) == base
     for name in ROWS:
         row = read_row(name, ABLATION, scale)
-        if set(read_yaml(row.path).get(slot) for slot in SLOTS) - {None} <= {c for s in SLOTS.values() for c in s.choices}:
+        if set(read_yaml(row.path).get(slot) for slot in SLOTS) - {None} <= {
+            c for s in SLOTS.values() for c in s.choices
+        }:
             same = row_config(row, BASES[scale][0], ABLATION, scale) == base
             assert same == (name in SAME[scale] or bool(row.inference)), name
 
@@ -162,6 +164,8 @@ def test_the_page_has_every_row_and_the_papers_numbers():
     assert [name for name in table if "/" in name] == sorted((n for n in table if "/" in n), key=list(table).index)
     for name in ROWS:
         paper = read_row(name, ABLATION, "paper").paper
-        expected = " / ".join(f"{paper[key]:g}" if key in paper else "-" for key in ("wer", "sim", "asr")) if paper else "-"
+        expected = (
+            " / ".join(f"{paper[key]:g}" if key in paper else "-" for key in ("wer", "sim", "asr")) if paper else "-"
+        )
         assert table[name][-1] == expected, name
     assert {name for name in table if "/" in name and " " not in name} == set(ROWS)
