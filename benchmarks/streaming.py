@@ -134,7 +134,7 @@ def measure_decoding(args: argparse.Namespace, job: dict) -> dict:
     if job["chunk_seconds"] is not None:
         from sitok_espnet.chunked import LOOK_AHEAD_SECONDS
 
-        row["latency_ms"] = 1000 * (job["chunk_seconds"] + LOOK_AHEAD_SECONDS)
+        row["latency_ms"] = round(1000 * (job["chunk_seconds"] + LOOK_AHEAD_SECONDS), 3)
     return row
 
 

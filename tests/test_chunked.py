@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from experiment_dir import make_model_dir
+from experiment_dir import experiment_config, make_model_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from speech_generator import speech
@@ -12,6 +12,7 @@ from sitok_espnet import chunked
 from sitok_espnet.chunked import Layout, Reader, cross_fade
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
+from sitok_espnet.prompts import check_prompts
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.randomness import noise_blocks, utterance_noise
 
@@ -164,6 +165,29 @@ def test_what_is_computed_at_once_does_not_grow(tiny_tokenizer, codes, monkeypat
         tiny_tokenizer.decode([np.tile(codes, (times, 1))], chunk_seconds=1, steps=1)
     assert len(decoded) > 30 and max(decoded) <= 13 + 16 + 2 * 8
     assert len(vocoded) > 12 and max(vocoded) <= 100 + 10 + 2 * 20
+
+
+def test_a_prompt_goes_before_every_window(tmp_path, codes):
+    decoder = experiment_config()["decoder_conf"] | {"prompt": True}
+    tokenizer = SiTok.from_pretrained(
+        make_model_dir(tmp_path / "exp", decoder_conf=decoder), vocoder_conf={"iterations": 1}
+    )
+    wav = speech(0.8, seed=9)
+    prompt = (tokenizer.encode([wav], 24000)[0], tokenizer.log_mel(wav, 24000))
+    items = [codes % 64, codes[:12]]
+    with_prompt = tokenizer.decode(items, chunk_seconds=2, prompt=[prompt, None], **FAST)
+    without = tokenizer.decode(items, chunk_seconds=2, **FAST)
+    np.testing.assert_array_equal(with_prompt[1], without[1])
+    late = slice(60 * 1920, 90 * 1920)  # far behind the first window
+    assert np.abs(with_prompt[0][late] - without[0][late]).max() > 1e-3
+    layout = Layout(chunk=25, before=16, after=8, fade=4)
+    (checked,) = check_prompts(tokenizer.model, [prompt], 1)
+    mel = np.concatenate(list(chunked.chunked_mel(tokenizer, items[0], layout, SAMPLING, 3, checked)))
+    noise = utterance_noise(3, 400, 128)[4 * 34 : 4 * 83]
+    expected = tokenizer.mel_from_noise([items[0][34:83]], noise, SAMPLING, [checked])[0]
+    np.testing.assert_allclose(mel[4 * 54 : 4 * 75], expected[4 * 20 : 4 * 41], atol=1e-5)
+    with pytest.raises(SiTokError, match="2 utterances but 1 prompts"):
+        tokenizer.decode(items, chunk_seconds=2, prompt=[prompt], **FAST)
 
 
 def test_other_stacking_factors(tmp_path):
