@@ -1,5 +1,6 @@
 """An experiment directory with a tiny complete model, as training leaves it, for tests of inference."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,4 +58,14 @@ def make_model_dir(directory: Path, **changes) -> Path:
                 if all(codebook.initialised for codebook in getattr(model.quantizer, "chain", ())):
                     break
     torch.save(model.state_dict(), directory / "valid.loss.best.pth")
+    return directory
+
+
+def refine_model_dir(base: Path, directory: Path, scale: float = 1.05) -> Path:
+    """A copy of an experiment with another decoder and the same tokens, as stage 6 leaves it."""
+    shutil.copytree(base, directory)
+    path = directory / "valid.loss.best.pth"
+    state = torch.load(path, weights_only=True)
+    state = {key: value * scale if key.startswith("decoder.output") else value for key, value in state.items()}
+    torch.save(state, path)
     return directory

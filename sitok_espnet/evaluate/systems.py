@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.vocoder.choices import build_vocoder
 
 GROUP_SIZE = 4  # utterances of similar length that swap tokens with each other
 
@@ -35,18 +37,23 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
+        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone. Steps of a decoder
+            that does not iterate are None, whatever was given.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
     inputs: Sequence[AudioInput]
     tokenizer: SiTok
     make_untrained: Callable[[], SiTok]
-    steps: int = 16
+    steps: int | None = 16
     cfg_scale: float = 1.0
     seed: int = 0
     timings: dict[str, Timing] = field(default_factory=dict)
     _codes: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.tokenizer.model.decoder.iterative:
+            self.steps = None
 
     def read(self, item: AudioInput) -> np.ndarray:
         """Samples (S,) at the tokenizer's rate.
@@ -82,6 +89,15 @@ def copy_synthesis(shop: Workshop) -> Iterator[np.ndarray]:
         yield shop.tokenizer.vocode([shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate)], [len(wav)])[0]
 
 
+def copy_griffin_lim(shop: Workshop) -> Iterator[np.ndarray]:
+    """The same with Griffin-Lim: what a trained vocoder must beat. By default only beside another vocoder."""
+    vocoder = build_vocoder("griffin_lim", None, shop.tokenizer.mel_config)
+    for item in shop.inputs:
+        wav = shop.read(item)
+        mel = torch.from_numpy(shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate))
+        yield vocoder(mel[None])[0, : len(wav)].numpy()
+
+
 def reconstruction(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode without guidance, vocoder; one utterance at a time, timed after one warm-up utterance."""
     _timed_reconstruction(shop, shop.inputs[0])
@@ -105,6 +121,8 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
 
 def reconstruction_cfg(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode with token guidance of weight ``cfg_scale``, vocoder."""
+    if not shop.tokenizer.model.decoder.iterative:
+        raise SystemUnavailable("a decoder that does not iterate has no guidance")
     for item in shop.inputs:
         yield _decode(shop, shop.codes(item), len(shop.read(item)), shop.cfg_scale)
 
@@ -178,6 +196,7 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
     for function in (
         original,
         copy_synthesis,
+        copy_griffin_lim,
         reconstruction,
         reconstruction_cfg,
         untrained,
@@ -185,3 +204,8 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
         other_tokens,
     )
 }
+
+
+def default_systems(vocoder: str) -> list[str]:
+    """All rows; copy_griffin_lim only where it differs from copy_synthesis."""
+    return [name for name in SYSTEMS if name != "copy_griffin_lim" or vocoder != "griffin_lim"]

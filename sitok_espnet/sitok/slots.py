@@ -18,6 +18,8 @@ from sitok_espnet.sitok.ctc.abs_ctc import AbsCTC
 from sitok_espnet.sitok.ctc.llama import LlamaCTC
 from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder
 from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.flow_matching_light import LightFlowMatchingDecoder
+from sitok_espnet.sitok.decoder.regression import RegressionDecoder
 from sitok_espnet.sitok.encoder.abs_encoder import AbsEncoder
 from sitok_espnet.sitok.encoder.llama import LlamaEncoder
 from sitok_espnet.sitok.espnet_model import SiTokModel
@@ -61,7 +63,14 @@ SLOTS: dict[str, Slot] = {
     ),
     "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size", "num_codebooks", "codebook_dim"), optional=True),
     "decoder": Slot(
-        AbsDecoder, {"flow_matching": FlowMatchingDecoder}, "flow_matching", ("mel_size", "condition_size")
+        AbsDecoder,
+        {
+            "flow_matching": FlowMatchingDecoder,
+            "flow_matching_light": LightFlowMatchingDecoder,
+            "regression": RegressionDecoder,
+        },
+        "flow_matching",
+        ("mel_size", "condition_size"),
     ),
 }
 MODEL_KEYS = ("stacking_factor", "lambda_ctc")

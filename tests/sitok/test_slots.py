@@ -47,6 +47,24 @@ def test_counts_by_hand():
     assert counts["total"] == sum(v for k, v in counts.items() if k != "total")
 
 
+def test_counts_of_the_other_decoders_by_hand():
+    config = yaml.safe_load((ROOT / "conf/model/L.yaml").read_text())
+    sizes = {key: config["decoder_conf"][key] for key in ("hidden_size", "intermediate_size", "num_heads")}
+    width, hidden, mel = 1536, 4096, 512
+    block, gain = 4 * width**2 + 3 * width * hidden, width**2 + width
+    step = 4 * width**2 + 4 * width + 4 * width**2 + width
+    projections = (mel + 1) * width + (width + 1) * width + (width + 1) * mel
+
+    def count(name, **options):
+        return count_parameters({**config, "decoder": name, "decoder_conf": {**sizes, **options}})["decoder"]
+
+    light = 12 * (block + 2 * width) + width + 4 * (block + 2 * gain) + gain + step + projections + width
+    assert count("flow_matching_light") == count("flow_matching_light", prompt=True) == light
+    assert count("flow_matching_light", shortcut=True) == light + step
+    assert count("flow_matching", shortcut=True) == count("flow_matching") + step
+    assert count("regression") == 16 * (block + 2 * width) + width + projections - (mel + 1) * width
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_shipped_yaml_builds(path):
     assert count_parameters(yaml.safe_load(path.read_text()))["total"] > 0
@@ -126,6 +144,12 @@ def test_keys_of_another_quantizer_are_refused(name, keys):
 
 def test_a_width_given_by_the_model_is_not_a_key():
     assert "input_size" not in legal_keys("encoder", "llama")
+    layers = {"hidden_size", "intermediate_size", "num_heads"}
+    flow = layers | {"prediction", "token_drop", "shortcut", "prompt"}
+    assert set(SLOTS["decoder"].choices) == {"flow_matching", "flow_matching_light", "regression"}
+    assert set(legal_keys("decoder", "regression")) == layers | {"num_layers"}
+    assert set(legal_keys("decoder", "flow_matching")) == flow | {"num_layers"}
+    assert set(legal_keys("decoder", "flow_matching_light")) == flow | {"num_body_layers", "num_head_layers"}
 
 
 class RoundingQuantizer(AbsQuantizer):
