@@ -93,6 +93,12 @@ def test_codes_of_another_codebook_are_refused(tokenizer):
         tokenizer.decode([np.zeros((3, 1), int)])
 
 
+def test_stream_is_what_encode_returns(tokenizer, inputs, codes):
+    stream, wav = tokenizer.stream(), inputs[0].read()[0]
+    parts = [stream.push(wav[start : start + 3001], 24000) for start in range(0, len(wav), 3001)]
+    np.testing.assert_array_equal(np.concatenate([*parts, stream.flush()]), codes[0])
+
+
 def test_dump_is_what_encode_returns(dump, inputs, codes):
     manifest = json.loads((dump / "manifest.json").read_text())
     assert manifest["num_codebooks"] == 4 and manifest["codebook_sizes"] == list(SIZES)

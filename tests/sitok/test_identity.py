@@ -111,7 +111,7 @@ def test_command_line(model_dir, data_dir, tmp_path, capsys):
 def test_stage_8_scores_it_and_says_what_it_has_not(model_dir, data_dir, tmp_path):
     command = ["--model", str(model_dir), "--data_dir", str(data_dir), "--output_dir", str(tmp_path), "--steps", "1"]
     assert sitok_synth_systems.main([*command, "--vocoder_conf", "iterations=1"]) == 0
-    for name in SYSTEMS:
+    for name in set(SYSTEMS) - {"copy_griffin_lim"}:  # there is no other vocoder to compare it with
         assert len(read_scp(tmp_path / name / "wav.scp")) == 3, name
     assert not (tmp_path / "tokens.json").exists()
     assert len((tmp_path / "ctc_text").read_text().splitlines()) == 3

@@ -92,6 +92,8 @@ def test_codebooks_are_initialised_one_after_the_other_and_the_rest_passes():
         quantizer.update_codebook()
         if len(history) == 3:
             assert all((residuals - entry).abs().sum(1).min() < 1e-6 for entry in quantizer.codebooks[1].entries)
+        if len(history) == 4:  # mean count of the one update that it pooled, not of those it waited for
+            assert torch.equal(quantizer.codebooks[2].ema_count, torch.full((5,), 8 / 5))
     # 12 entries need two batches of 8 latents, 8 and 5 entries one each.
     assert history == [(False,) * 3, (False,) * 3, (True, False, False), (True, True, False), (True,) * 3]
 
