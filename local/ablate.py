@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ablation_plan import Experiment, Plan, Settings
-from ablation_rows import Row, expand
+from ablation_rows import Row, expand, list_rows
 from ablation_table import write_table
 
 from sitok_espnet.errors import SiTokError
@@ -67,6 +67,17 @@ def show(plan: Plan, row: Row, experiment: Experiment, stages: Sequence[str]) ->
         print(command)
 
 
+def parse_pieces(pairs: Sequence[str], directory: Path) -> dict[str, int]:
+    """``["frame_rate/6.25=400"]`` -> {"frame_rate/6.25": 400}; raises SiTokError for anything else."""
+    pieces = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        if name not in list_rows(directory) or not number.isdecimal():
+            raise SiTokError(f"--nbpe {pair} is not ROW=N with a row of {directory}")
+        pieces[name] = int(number)
+    return pieces
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,6 +87,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", required=True, help="GROUP/NAME, whole groups, or all")
     parser.add_argument("--reference", default="loss/diffusion", help="row that the others are compared with")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="laid over all rows")
+    parser.add_argument(
+        "--nbpe", nargs="+", default=[], metavar="ROW=N", help="text pieces of a row, as frame_rate/6.25=400"
+    )
     parser.add_argument("--exp", default="exp/ablation", help="folder of the experiments and the table")
     parser.add_argument("--stats_dir", default="exp/sitok_stats", help="mel statistics of stage 4")
     parser.add_argument("--stages", default="train,score", help="train (stage 5), score (7 and 8), or both")
@@ -105,6 +119,7 @@ def main(cmd: Sequence[str] | None = None, runner: Callable[..., subprocess.Comp
             exp=args.exp,
             stats=args.stats_dir,
             changes=tuple(args.set),
+            nbpe=parse_pieces(args.nbpe, Path(args.overlays)),
             metrics=tuple(args.metrics),
             recipe_args=tuple(shlex.split(args.recipe_args)),
             synth_args=args.synth_args,

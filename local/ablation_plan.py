@@ -37,6 +37,7 @@ class Settings:
         exp: folder of the experiments.
         stats: mel statistics of stage 4.
         changes: ``KEY=VALUE``, laid over everything.
+        nbpe: text pieces of the rows that need others than the recipe's, by name.
         metrics: of stage 8.
         recipe_args, synth_args: more options for run.sh, and for its ``--synth_args``.
     """
@@ -49,6 +50,7 @@ class Settings:
     exp: str
     stats: str
     changes: tuple[str, ...] = ()
+    nbpe: Mapping[str, int] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     recipe_args: tuple[str, ...] = ()
     synth_args: str = ""
@@ -94,8 +96,8 @@ class Plan:
         return self.settings.recipe / self.settings.exp / "rows" / self.settings.scale / row.name
 
     def row(self, name: str) -> Row:
-        """A row of this plan's scale."""
-        return read_row(name, self.settings.directory, self.settings.scale)
+        """A row by its name."""
+        return read_row(name, self.settings.directory)
 
     def experiment(self, row: Row) -> Experiment:
         """The experiment of a row: one that has its YAML already, else a new one named after the row."""
@@ -106,10 +108,11 @@ class Plan:
             best = Path(settings.exp, f"sitok_{before.tag}", best_checkpoint(before.config))
             config["init_param"] = [f"{best}:{part}:{part}" for part in row.after.load]
         tag = f"{Path(settings.exp).name}_{settings.scale}_{row.name.replace('/', '_')}"
-        tag = self._known(config, row.nbpe) or tag
-        made = Experiment(tag, config, row.nbpe, before, row.path)
+        nbpe = settings.nbpe.get(row.name)
+        tag = self._known(config, nbpe) or tag
+        made = Experiment(tag, config, nbpe, before, row.path)
         folder = self.experiment_dir(made)
-        if (folder / CONFIG).is_file() and not same_training(folder, config, row.nbpe):
+        if (folder / CONFIG).is_file() and not same_training(folder, config, nbpe):
             raise SiTokError(
                 f"{folder} was trained with another {CONFIG} than --base, --scale and --set make now: choose another "
                 "--exp, or remove that folder"

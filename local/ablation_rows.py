@@ -13,7 +13,7 @@ from sitok_espnet.errors import SiTokError
 
 SCALES = "scale"  # the folder beside the groups
 MERGED = ("scale", "keep", "at")  # notes that merge_config.py reads
-READ = ("title", "paper", "after", "inference", "nbpe")
+READ = ("title", "paper", "after", "inference")
 INFERENCE = ("cfg_scale", "steps")
 
 
@@ -41,7 +41,6 @@ class Row:
         paper: the paper's numbers of this row: wer, sim, asr (WER of the LLM recogniser), in its units.
         after: the training before this one, or None.
         inference: ``cfg_scale`` and ``steps`` where they differ from the recipe's.
-        nbpe: number of text pieces, or None for the recipe's.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Row:
     paper: Mapping[str, float] = field(default_factory=dict)
     after: After | None = None
     inference: Mapping[str, float] = field(default_factory=dict)
-    nbpe: int | None = None
 
 
 def list_rows(directory: Path) -> list[str]:
@@ -84,8 +82,8 @@ def scale_file(directory: Path, scale: str) -> Path:
     return path
 
 
-def read_row(name: str, directory: Path, scale: str) -> Row:
-    """Read a row's notes as they are at a scale.
+def read_row(name: str, directory: Path) -> Row:
+    """Read a row's notes.
 
     Raises SiTokError: no such row, an unknown note, or a note that does not fit.
     """
@@ -110,7 +108,6 @@ def read_row(name: str, directory: Path, scale: str) -> Row:
         paper=dict(notes.get("paper") or {}),
         after=after,
         inference=dict(inference),
-        nbpe=(notes.get("nbpe") or {}).get(scale),
     )
 
 

@@ -21,6 +21,7 @@ from sitok_espnet.evaluate.statistics import CONFIDENCE, paired_difference
 from sitok_espnet.evaluate.table import SIGNIFICANT, TITLES, cell_text, markdown_table
 
 ROW = "row.json"  # what local/ablate.py leaves in a finished row's folder, beside <set>.results.json
+ENOUGH = 0.99  # of the training transcripts should fit the tokens (stage 3)
 ANCHORS = ("original", "copy_synthesis")
 CTC = "ctc_cer"
 ARROWS = {"higher is better": " ↑", "lower is better": " ↓"}
@@ -131,7 +132,8 @@ def _notes(name: str, reference: str, results: Mapping, states: Mapping) -> list
         if here[key] != there[key]:
             notes.append(f"trained with another {word} ({_plain(here[key])}) than the reference ({_plain(there[key])})")
     if here["ctc_fit"] is not None and here["ctc_fit"] < 1:
-        notes.append(f"the CTC can align {here['ctc_fit']:.1%} of the training utterances at this token rate")
+        text = f"the CTC can align {here['ctc_fit']:.1%} of the training utterances at this token rate"
+        notes.append(text if here["ctc_fit"] >= ENOUGH else f"{text}: give the row longer pieces (--nbpe {name}=N)")
     if results[name]["data"] != results[reference]["data"]:
         notes.append("scored on another test set than the reference: only utterances in common are compared")
     for metric, card in results[reference]["metrics"].items():

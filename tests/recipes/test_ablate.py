@@ -30,7 +30,6 @@ ROWS = {
     "rate/slow": {
         "ablation": {
             "title": "slow",
-            "nbpe": {"mini": 50},
             "at": {"mini": {"quantizer_conf": {"codebook_size": 4}}},
         },
         "model_conf": {"stacking_factor": 8},
@@ -145,11 +144,11 @@ def test_notes_that_are_wrong(tmp_path, notes, message):
     (tmp_path / "g").mkdir()
     (tmp_path / "g/r.yaml").write_text(yaml.safe_dump({"ablation": notes}))
     with pytest.raises(SiTokError, match=message):
-        read_row("g/r", tmp_path, "mini")
+        read_row("g/r", tmp_path)
 
 
 def test_the_merged_yaml_is_what_trains(recipe):
-    recipe.ablate("--set", "max_epoch=1", rows=("rate", "weight/0.5"))
+    recipe.ablate("--set", "max_epoch=1", "--nbpe", "rate/slow=50", rows=("rate", "weight/0.5"))
     expected = {**tiny_config(), "max_epoch": 1, "best_model_criterion": [["valid", "loss_decoder", "min"]]}
     expected["quantizer_conf"]["codebook_size"] = 8
     assert recipe.config("loss_diffusion") == expected
@@ -211,17 +210,17 @@ def test_a_second_phase_starts_from_the_first(recipe):
 
 
 def test_pieces_are_made_once_where_they_are_missing(recipe):
-    assert [call for call in recipe.ablate("--stages", "train", rows=("rate",)) if "slow" in call] == [
-        "3 rate_slow",
-        "5 rate_slow",
-    ]
+    longer = ("--nbpe", "rate/slow=50")
+    ran = recipe.ablate("--stages", "train", *longer, rows=("rate",))
+    assert ran == ["5 loss_diffusion", "3 rate_slow", "5 rate_slow"]
     (recipe.path / "data/token_list/bpe_unigram50/tokens.txt").touch()
     (recipe.path / "exp/a/sitok_a_mini_rate_slow/train.done").unlink()
-    assert recipe.ablate("--stages", "train", rows=("rate",)) == ["5 rate_slow"]
-    recipe.ablate(rows=("rate",))
+    assert recipe.ablate("--stages", "train", *longer, rows=("rate",)) == ["5 rate_slow"]
+    recipe.ablate(*longer, rows=("rate",))
     row = recipe.table()["rows"]["rate/slow"]
     assert row["ctc_fit"] == 0.75
-    assert any("75.0%" in note for note in row["notes"])
+    assert any("75.0%" in note and "--nbpe rate/slow=N" in note for note in row["notes"])
+    recipe.ablate(rows=("rate",), status=2)  # other pieces are another experiment
 
 
 def test_other_options_do_not_mix_with_an_experiment(recipe, capsys):
@@ -304,8 +303,15 @@ def test_mistakes_on_the_command_line(recipe, capsys):
     recipe.ablate("--stages", "train,scores", status=2)
     recipe.ablate("--scale", "huge", status=2)
     recipe.ablate("--table_only", status=2)
+    recipe.ablate("--nbpe", "rate/slow", status=2)
+    recipe.ablate("--nbpe", "rate/fast=3", status=2)
     errors = capsys.readouterr().err
-    assert "choose from train, score" in errors and "there are mini" in errors and "no row is finished" in errors
+    assert (
+        errors.count("is not ROW=N") == 2
+        and "choose from train, score" in errors
+        and "there are mini" in errors
+        and "no row is finished" in errors
+    )
 
 
 def test_a_continuous_model_has_no_token_dump(recipe):
