@@ -75,9 +75,8 @@ def test_sizes_are_the_papers(name, size, billions):
     assert config["encoder_conf"]["num_layers"] == config["decoder_conf"]["num_layers"] == size
     assert count_parameters(config)["total"] == pytest.approx(billions * 1e9, rel=0.01)
     model = read_yaml(ROOT / f"conf/model/{name}.yaml")
-    assert {key: config[key] for key in ("encoder_conf", "decoder_conf", "quantizer_conf")} == {
-        key: model[key] for key in ("encoder_conf", "decoder_conf", "quantizer_conf")
-    }
+    for part in ("encoder_conf", "quantizer_conf", "decoder_conf"):
+        assert config[part].items() >= model[part].items()
 
 
 PAPER_BITS = {
