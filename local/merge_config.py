@@ -20,8 +20,8 @@ from recipe_files import atomic_text
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.slots import SLOTS, count_parameters
 
-# Read by local/ablate.py and no option of the training.
-NOT_TRAINING = "ablation"
+# The notes of an ablation row (conf/ablation/README.md): read here and by local/ablate.py, no option of the training.
+NOTES = "ablation"
 # NAME with NAME_conf -> the class that counts where a YAML names none.
 CLASSES = {name: slot.default for name, slot in SLOTS.items()} | {"optim": "adadelta", "scheduler": None}
 # Options of ESPnet's trainer that overlays use; others are looked up in its parser, which takes seconds to import.
@@ -34,18 +34,47 @@ COMMON = frozenset(
 def merge(base: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
     """The base with the overlays laid over it in their order; the arguments stay as they are.
 
+    The notes of an overlay (``ablation:``) may hold three things that matter here: ``scale: NAME``, in an overlay of
+    conf/ablation/scale, chooses for all overlays after it what their ``at: {NAME: {...}}`` lays over themselves; and
+    ``keep: {decoder_conf: [num_heads, ...]}`` lists options that a replaced class hands on to the new one.
+
     Raises SiTokError where a mapping meets something else (``quantizer_conf: 3``).
     """
     merged = copy.deepcopy(dict(base))
+    scale = notes_of(base).get("scale")
     for overlay in overlays:
-        for name, default in CLASSES.items():
-            # A base that leaves a slot without a default open (normalize, switched on by stage 5) keeps its options.
-            named = name in merged or default is not None
-            if name in overlay and named and overlay[name] != merged.get(name, default):
-                merged.pop(f"{name}_conf", None)
-        merged = _merge_mappings(merged, overlay, "")
-    merged.pop(NOT_TRAINING, None)
+        notes = notes_of(overlay)
+        scale = notes.get("scale", scale)
+        merged = _lay_over(merged, overlay, notes.get("keep") or {})
+        merged = _lay_over(merged, (notes.get("at") or {}).get(scale) or {}, {})
+    merged.pop(NOTES, None)
     return merged
+
+
+def notes_of(overlay: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an overlay's ``ablation:`` says, {} where it has none."""
+    notes = overlay.get(NOTES) or {}
+    if not isinstance(notes, Mapping):
+        raise SiTokError(f"{NOTES}: {notes!r} is not a mapping (conf/ablation/README.md says what it holds)")
+    return notes
+
+
+def _lay_over(
+    below: Mapping[str, Any], overlay: Mapping[str, Any], keep: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """One overlay; the options of a class that it replaces are dropped but for those in ``keep``."""
+    merged = dict(below)
+    for name, default in CLASSES.items():
+        # A base that leaves a slot without a default open (normalize, switched on by stage 5) keeps its options.
+        named = name in merged or default is not None
+        if name in overlay and named and overlay[name] != merged.get(name, default):
+            options = f"{name}_conf"
+            kept = {
+                key: value for key, value in (merged.pop(options, {}) or {}).items() if key in keep.get(options, ())
+            }
+            if kept:
+                merged[options] = kept
+    return _merge_mappings(merged, {key: value for key, value in overlay.items() if key != NOTES}, "")
 
 
 def _merge_mappings(below: Mapping[str, Any], above: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -101,9 +130,10 @@ def _number(value: Any) -> Any:
 
 
 def check_keys(base: Mapping[str, Any], overlay: Mapping[str, Any], source: str) -> None:
-    """Top-level keys of an overlay must be options of the training; raises SiTokError naming the others."""
-    known = {*base, *CLASSES, *(f"{name}_conf" for name in CLASSES), "model_conf", NOT_TRAINING, *COMMON}
-    unknown = sorted(str(key) for key in set(overlay) - known)
+    """Top-level keys of an overlay, at any scale, must be options of the training; SiTokError names the others."""
+    known = {*base, *CLASSES, *(f"{name}_conf" for name in CLASSES), "model_conf", NOTES, *COMMON}
+    variants = (notes_of(overlay).get("at") or {}).values()
+    unknown = sorted(str(key) for key in set(overlay).union(*variants) - known)
     if unknown:
         from sitok_espnet.tasks.sitok import SiTokTask
 

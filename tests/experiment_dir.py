@@ -32,7 +32,7 @@ def experiment_config(**changes) -> dict:
 def make_model_dir(directory: Path, **changes) -> Path:
     """An experiment directory (config.yaml, statistics, valid.loss.best.pth) of a seeded, untrained tiny model.
 
-    The codebook is initialised from the latents of generated speech, so that tokens vary; layers of the decoder that
+    Codebooks are initialised from the latents of generated speech, so that tokens vary; layers of the decoder that
     start at zero are made random, so that its output depends on the tokens.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -52,8 +52,11 @@ def make_model_dir(directory: Path, **changes) -> Path:
         with torch.no_grad():
             latents, tokens = model.latents(wavs, lengths)
             model.quantizer.train()
-            model.quantizer(latents, tokens)  # pools the latents
-            model.quantizer.update_codebook()  # draws the entries from them
+            for _ in range(200):  # codebooks of a chain are initialised one after the other
+                model.quantizer(latents, tokens)  # pools the latents
+                model.quantizer.update_codebook()  # draws the entries from them
+                if all(codebook.initialised for codebook in getattr(model.quantizer, "chain", ())):
+                    break
     torch.save(model.state_dict(), directory / "valid.loss.best.pth")
     return directory
 

@@ -210,7 +210,15 @@ def _model_card(request: Request) -> dict:
     return read_json(request.eval_dir / synthesis.TOKENIZER)
 
 
+def _codebook_sizes(request: Request) -> list[int]:
+    sizes = _model_card(request)["codebook_sizes"]
+    if not sizes:
+        raise SiTokError("the model is continuous (quantizer: identity): it has no codes")
+    return sizes
+
+
 def _train_codebook(request: Request) -> dict:
+    _codebook_sizes(request)
     if request.train_tokens is None:
         raise SiTokError("no token dump of the training set was given (option --train_tokens)")
     dump = open_tokens(request.train_tokens)
@@ -225,14 +233,13 @@ def _train_codebook(request: Request) -> dict:
 
 
 def _test_codebook(request: Request) -> dict:
-    sizes = _model_card(request)["codebook_sizes"]
+    sizes = _codebook_sizes(request)
     tokens = read_json(request.eval_dir / synthesis.TOKENS)
     return asdict(codebook_use((np.array(codes, dtype=np.int64) for codes in tokens.values()), sizes))
 
 
 def _bits(request: Request) -> dict:
-    card = _model_card(request)
-    rate, sizes = card["frame_rate"], card["codebook_sizes"]
+    rate, sizes = _model_card(request)["frame_rate"], _codebook_sizes(request)
     return {
         "value": bits_per_second(rate, sizes),
         "tokens_per_second": str(Fraction(rate) * len(sizes)),

@@ -88,12 +88,12 @@ def measure_curve(
     for point in points:
         curve.metrics[point] = {metric: {} for metric in metrics}
         curve.seconds[point] = {}
-    codes = first.encode([_read(first, inputs[0])], first.sample_rate)
+    codes = first.analyze([_read(first, inputs[0])], first.sample_rate)
     for point in points:
         _decode(models[point.model], codes, point.steps, seed)  # a first call is slower than the others
     for number, item in enumerate(tqdm(inputs, desc="steps", unit="utt", mininterval=1.0)):
         wav = _read(first, item)
-        codes = first.encode([wav], first.sample_rate)
+        codes = first.analyze([wav], first.sample_rate)
         curve.audio[item.utt] = len(wav) / first.sample_rate
         shift = number % len(points)  # nobody is always the first after the metrics
         mels = {}

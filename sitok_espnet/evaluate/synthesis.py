@@ -36,7 +36,7 @@ class ModelCard:
         model_hash, codes_hash, mel_hash, config_hash: 16 hex digits each.
         parameters: number of trainable parameters.
         frame_rate: tokens a second, an exact fraction such as "25/2".
-        codebook_sizes: entries of each codebook.
+        codebook_sizes: entries of each codebook; empty for a continuous model.
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
         vocoder_conf: its options, where they are not the defaults.
@@ -182,10 +182,13 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
 
 
 def _write_model_outputs(shop: Workshop, card: ModelCard, output_dir: Path) -> None:
-    """Tokens, the CTC branch's transcripts and the model's card."""
+    """Tokens (if the model has codes), the CTC branch's transcripts and the model's card."""
     codes = {item.utt: shop.codes(item) for item in shop.inputs}
-    tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
-    write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
+    if card.codebook_sizes:
+        tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
+        write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
+    else:
+        (output_dir / TOKENS).unlink(missing_ok=True)
     content = asdict(card)
     try:
         transcripts = shop.tokenizer.transcribe(list(codes.values()))

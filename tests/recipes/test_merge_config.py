@@ -70,6 +70,33 @@ def test_optimizer_and_scheduler_follow_the_same_rule():
 
 def test_ablation_notes_do_not_reach_the_training():
     assert merge({"seed": 0}, {"ablation": {"title": "x"}, "seed": 1}) == {"seed": 1}
+    with pytest.raises(SiTokError, match="ablation: 'x' is not a mapping"):
+        merge({}, {"ablation": "x"})
+
+
+def test_a_scale_chooses_the_values_of_the_overlays_after_it():
+    scale = {"ablation": {"scale": "mini"}, "quantizer_conf": {"codebook_size": 16}}
+    row = {
+        "ablation": {"at": {"mini": {"quantizer_conf": {"codebook_size": 4}}, "other": {"seed": 9}}},
+        "quantizer_conf": {"codebook_size": 1024},
+    }
+    assert merge({"seed": 0}, row) == {"seed": 0, "quantizer_conf": {"codebook_size": 1024}}
+    assert merge({"seed": 0}, scale, row) == {"seed": 0, "quantizer_conf": {"codebook_size": 4}}
+    assert merge({"seed": 0}, row, scale) == {"seed": 0, "quantizer_conf": {"codebook_size": 16}}
+
+
+def test_a_replaced_class_hands_on_what_the_overlay_keeps():
+    base = {"quantizer": "ema_vq", "quantizer_conf": {"codebook_size": 16, "codebook_dim": 4, "decay": 0.9}}
+    overlay = {
+        "ablation": {"keep": {"quantizer_conf": ["codebook_dim", "decay", "absent"]}},
+        "quantizer": "other",
+        "quantizer_conf": {"decay": 0.5},
+    }
+    assert merge(base, overlay)["quantizer_conf"] == {"codebook_dim": 4, "decay": 0.5}
+    assert merge({"quantizer": "other", "quantizer_conf": {"old": 1}}, overlay)["quantizer_conf"] == {
+        "old": 1,
+        "decay": 0.5,
+    }
 
 
 def test_a_mapping_over_a_number_is_refused():
@@ -96,6 +123,8 @@ def test_unknown_options_are_refused():
     check_keys({}, {"unused_parameters": True}, "x.yaml")  # ESPnet's, looked up in its parser
     with pytest.raises(SiTokError, match="x.yaml: unknown options quantiser, quantiser_conf"):
         check_keys({}, {"quantiser": "fsq", "quantiser_conf": {}}, "x.yaml")
+    with pytest.raises(SiTokError, match="unknown options quantiser"):
+        check_keys({}, {"ablation": {"at": {"mini": {"quantiser": "fsq"}}}}, "x.yaml")
 
 
 def test_common_options_are_espnets():

@@ -179,6 +179,15 @@ def test_a_stage_out_of_order_names_the_missing_one(repository, stage, present, 
     assert f"stage {stage}: done" not in done.stdout
 
 
+def test_a_continuous_model_is_scored_without_tokens(repository):
+    for name in ("dump/raw/train/wav.scp", "dump/raw/test/wav.scp", "exp/sitok_bpe4000/train.done"):
+        write(repository / "egs2/toy/sitok1" / name)
+    (repository / "egs2/toy/sitok1/exp/sitok_bpe4000/config.yaml").write_text("quantizer: identity\n")
+    done = run_recipe(repository, "--stage", "8", "--stop_stage", "8", "--sitok_tag", "bpe4000")
+    # It goes on to the synthesis, which finds nothing to open in this toy.
+    assert "manifest.json" not in done.stderr and "resynthesis of test" in done.stdout + done.stderr
+
+
 def test_unfinished_training_is_not_used(repository):
     recipe = repository / "egs2/toy/sitok1"
     for name in ("exp/sitok_x/config.yaml", "exp/sitok_x/valid.loss.best.pth"):

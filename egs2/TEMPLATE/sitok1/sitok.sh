@@ -154,6 +154,11 @@ need_trained() {
         "stopped (to go on with the best checkpoint so far: touch ${exp}/train.done)"
 }
 
+# A continuous model (quantizer: identity) has no tokens: stage 7 refuses it, stage 8 scores it.
+has_codes() {
+    ! grep -qx "quantizer: identity" "${sitok_exp}/config.yaml"
+}
+
 # What stages 8 and 9 use: the tokenizer, all refinements and the vocoder that are configured.
 need_all_trained() {
     local exp
@@ -334,11 +339,14 @@ set_model_opts() {
 }
 
 stage_8() {
-    local set out opts
+    local set out opts tokens=()
     # shellcheck disable=SC2086
     need_formatted "${train_set}" ${test_sets}
     need_all_trained
-    need "${token_dump}/${train_set}/manifest.json" 7
+    if has_codes; then
+        need "${token_dump}/${train_set}/manifest.json" 7
+        tokens=(--train_tokens "${token_dump}/${train_set}")
+    fi
     set_model_opts
     for set in ${test_sets}; do
         out=${final_exp}/eval/${set}
@@ -354,7 +362,7 @@ stage_8() {
         # shellcheck disable=SC2086
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
-            --train_tokens "${token_dump}/${train_set}" "${opts[@]}" --nj "${nj}" ${score_args}
+            "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
         log "results: ${out}/RESULTS.md"
         cat "${out}/RESULTS.md"
         "${step_curve}" || continue
