@@ -20,11 +20,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="experiment or packed directory, or a checkpoint in it (exp/sitok_x/30epoch.pth); repeat it: the first is "
         "what the others are compared with, and all must have the same tokens",
     )
-    parser.add_argument("--data_dir", required=True, help="wav.scp, formatted by stage 2, and for --wer text")
+    parser.add_argument("--data_dir", required=True, help="wav.scp, formatted by stage 2, and text if there is any")
     parser.add_argument("--output_dir", required=True, help="for STEPS.md, steps.json and steps.png")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of solver steps")
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the bootstrap")
-    parser.add_argument("--wer", action="store_true", help="also recognise the words (slow)")
+    parser.add_argument("--metrics", nargs="+", default=["mel", "stoi"], metavar="METRIC", help="as of sitok_score")
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--device", default="cpu", help="torch device")
@@ -67,11 +67,11 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         raise SiTokError(f"--resamples must be at least 1, not {args.resamples}")
     data_dir, output_dir = Path(args.data_dir), Path(args.output_dir)
     inputs = sorted(read_scp(data_dir / "wav.scp"), key=lambda item: item.utt)
-    texts = read_transcripts(data_dir / "text") if args.wer else {}
-    train_texts = read_transcripts(Path(args.train_text)) if args.wer and args.train_text else {}
-    context = MetricContext(tuple(train_texts.values()), tuple(texts.get(item.utt, "") for item in inputs))
-    names = ["mel", "stoi"] + (["wer"] if args.wer else [])
-    metrics = {name: build_metric(name, context) for name in names}
+    texts = read_transcripts(data_dir / "text") if (data_dir / "text").is_file() else {}
+    texts = {item.utt: texts[item.utt] for item in inputs if texts.get(item.utt)}
+    train_texts = read_transcripts(Path(args.train_text)) if args.train_text else {}
+    context = MetricContext(tuple(train_texts.values()), tuple(texts.values()))
+    metrics = {name: build_metric(name, context) for name in args.metrics}
     conf = parse_conf(args.vocoder_conf)
     name, conf = choose_vocoder(split_checkpoint(args.model[0])[0], args.vocoder, conf)
     vocoder = {"vocoder": name, "vocoder_conf": conf}

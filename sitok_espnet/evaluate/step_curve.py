@@ -113,8 +113,8 @@ def measure_curve(
 
 
 def as_written(wav: np.ndarray) -> np.ndarray:
-    """Samples (S,) as a 16-bit file would give them back: scores are of the audio that a listener gets (stage 8)."""
-    return (np.round(np.clip(wav, -1.0, 32767 / 32768) * 32767) / 32768).astype(np.float32)
+    """Samples (S,) as a 16-bit file gives them back (libsndfile rounds down): what stage 8 scores."""
+    return (np.floor(np.clip(wav, -1.0, 32767 / 32768) * 32768) / 32768).astype(np.float32)
 
 
 def _check(models: Mapping[str, SiTok], inputs: Sequence[AudioInput], steps: Sequence[int]) -> SiTok:

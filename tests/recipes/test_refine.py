@@ -8,10 +8,14 @@ import pytest
 import refine
 import torch
 import yaml
+from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
+from experiment_dir import PIECES, make_model_dir
 from merge_config import read_yaml
 
-from sitok_espnet.checkpoint import load_model
+from sitok_espnet.checkpoint import hash_codes, load_model
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.slots import build_model
+from sitok_espnet.tasks.checks import check_init_param
 
 ROOT = Path(__file__).resolve().parents[2]
 FREEZE = {"freeze_param": ["encoder", "quantizer", "ctc"]}
@@ -57,6 +61,24 @@ def test_parts_from_scratch_are_left_out_of_the_initialisation(experiment):
     assert config["init_param"] == [f"{experiment / 'valid.loss.best.pth'}:::decoder,ctc.output"]
     assert config["decoder"] == "regression" and config["decoder_conf"] == decoder["decoder_conf"]
     assert "refine" not in config
+
+
+def test_a_diffusion_decoder_starts_anew_on_a_regression_tokenizer(tmp_path):
+    """R+D through the check before training and ESPnet's own loader."""
+    sizes = {"num_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2}
+    base = make_model_dir(tmp_path / "base", decoder="regression", decoder_conf=sizes)
+    changes = {"decoder": "flow_matching", "decoder_conf": sizes | {"prediction": "x"}}
+    config = prepare(base, FREEZE | changes | {"refine": {"from_scratch": ["decoder"]}})
+    (specification,) = config["init_param"]
+    config["normalize_conf"]["stats_file"] = str(base / "feats_stats.npz")
+    model = build_model(config | {"token_list": PIECES})
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    check_init_param(model, specification, False)
+    load_pretrained_model(specification, model, ignore_init_mismatch=False)
+    trained = torch.load(base / "valid.loss.best.pth", weights_only=True)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, fresh[key] if key.startswith("decoder.") else trained[key]), key
+    assert hash_codes(config, model.state_dict()) == load_model(base).codes_hash
 
 
 def test_options_of_the_class_before_do_not_reach_the_new_one(experiment):

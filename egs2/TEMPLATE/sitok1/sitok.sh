@@ -49,7 +49,7 @@ cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
-step_curve_args=""     # more options for sitok_step_curve, as "--wer --steps 1 2 4 8 16 32"
+step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
 
 # Upload
 hf_repo=""             # owner/name
