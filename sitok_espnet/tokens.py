@@ -32,6 +32,23 @@ def flatten_codes(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return (codes + layer_offsets(sizes)).astype(np.int32).reshape(-1)
 
 
+def check_codes(codes, sizes: Sequence[int], name: str) -> np.ndarray:
+    """Array-like codes -> int64 (T, N), T >= 1, each code within its codebook; SiTokError naming `name` otherwise."""
+    array = codes.detach().cpu().numpy() if hasattr(codes, "detach") else np.asarray(codes)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise SiTokError(f"{name}: codes must be integers, got {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != len(sizes) or len(array) == 0:
+        raise SiTokError(f"{name}: expected shape (T, {len(sizes)}) with T >= 1, got {array.shape}")
+    wrong = (array < 0) | (array >= np.asarray(sizes))
+    if wrong.any():
+        frame, book = map(int, np.argwhere(wrong)[0])
+        raise SiTokError(
+            f"{name}: unknown code {array[frame, book]} at token {frame}, codebook {book}: this model's codes are "
+            f"0 to {sizes[book] - 1}; do the tokens belong to another model?"
+        )
+    return array.astype(np.int64)
+
+
 def unflatten_codes(values: np.ndarray, sizes: Sequence[int], name: str) -> np.ndarray:
     """(T * N,) values -> (T, N) int64 codes; SiTokError naming `name` if they are not of these codebooks."""
     books = len(sizes)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from experiment_dir import experiment_config
+from experiment_dir import experiment_config, make_model_dir
 from speech_generator import speech, write_corpus
 
 from sitok_espnet import resample
@@ -78,6 +78,22 @@ def test_encode_and_decode_equal_the_api(run, corpus, tiny_tokenizer, tmp_path):
             got, rate = read_audio(tmp_path / folder / f"{item.utt}.wav")
             assert rate == 24000 and len(got) == len(wav)
             np.testing.assert_allclose(got, np.clip(wav, -1, 1), atol=2e-4)
+
+
+def test_decode_in_chunks_equals_the_api(run, tiny_tokenizer, tmp_path):
+    wav = speech(5.0, seed=4)
+    soundfile.write(tmp_path / "a.wav", wav, 24000, "FLOAT")
+    codes = tiny_tokenizer.encode([wav], 24000)
+    expected = tiny_tokenizer.decode(codes, steps=2, num_samples=[len(wav)], chunk_seconds=1.5)[0]
+    run("encode", tmp_path / "a.wav", "-o", tmp_path / "a.ark")
+    run("decode", tmp_path / "a.ark", "-o", tmp_path / "one", "--chunk_seconds", "1.5", *FAST)
+    run("resynth", tmp_path / "a.wav", "-o", tmp_path / "two", "--chunk_seconds", "1.5", *FAST)
+    for folder in ("one", "two"):
+        np.testing.assert_allclose(read_audio(tmp_path / folder / "a.wav")[0], np.clip(expected, -1, 1), atol=2e-4)
+    assert np.abs(expected - tiny_tokenizer.decode(codes, steps=2, num_samples=[len(wav)])[0]).max() > 0.01
+    assert "chunk_seconds" in run(
+        "decode", tmp_path / "a.ark", "-o", tmp_path / "x", "--chunk_seconds", "0", fails=True
+    )
 
 
 def test_token_file_can_be_moved_together_and_replaced(run, corpus, tmp_path):
@@ -169,6 +185,17 @@ def test_errors_are_one_line_and_leave_nothing(run, arguments, message, corpus, 
     wav = read_scp(corpus / "wav.scp")[0].location
     assert message in run(*[wav if a == "WAV" else a for a in arguments], fails=True)
     assert names(tmp_path) == []
+
+
+def test_a_regression_model_decodes_without_steps_and_refuses_them(run, corpus, tmp_path):
+    layers = {"num_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2}
+    model = make_model_dir(tmp_path / "exp", decoder="regression", decoder_conf=layers)
+    words = ["resynth", read_scp(corpus / "wav.scp")[0].location, "-o", tmp_path / "out", "--model", model]
+    words += ["--vocoder_conf", "iterations=1"]
+    assert "no solver steps" in run(*words, "--steps", "16", fails=True)
+    assert not (tmp_path / "out").exists()
+    run(*words)
+    assert len(names(tmp_path / "out")) == 1
 
 
 def test_no_model(run, corpus, tmp_path, monkeypatch):

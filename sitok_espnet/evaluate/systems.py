@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.vocoder.choices import build_vocoder
 
 GROUP_SIZE = 4  # utterances of similar length that swap tokens with each other
 
@@ -35,18 +37,23 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
+        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone. Steps of a decoder
+            that does not iterate are None, whatever was given.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
     inputs: Sequence[AudioInput]
     tokenizer: SiTok
     make_untrained: Callable[[], SiTok]
-    steps: int = 16
+    steps: int | None = 16
     cfg_scale: float = 1.0
     seed: int = 0
     timings: dict[str, Timing] = field(default_factory=dict)
     _codes: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.tokenizer.model.decoder.iterative:
+            self.steps = None
 
     def read(self, item: AudioInput) -> np.ndarray:
         """Samples (S,) at the tokenizer's rate.
@@ -63,9 +70,9 @@ class Workshop:
         return wav
 
     def codes(self, item: AudioInput) -> np.ndarray:
-        """Tokens (T, N) of an utterance, remembered."""
+        """Tokens (T, N) of an utterance, or latents (T, D) of a model without codes; remembered."""
         if item.utt not in self._codes:
-            self._codes[item.utt] = self.tokenizer.encode([self.read(item)], self.tokenizer.sample_rate)[0]
+            self._codes[item.utt] = self.tokenizer.analyze([self.read(item)], self.tokenizer.sample_rate)[0]
         return self._codes[item.utt]
 
 
@@ -82,6 +89,15 @@ def copy_synthesis(shop: Workshop) -> Iterator[np.ndarray]:
         yield shop.tokenizer.vocode([shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate)], [len(wav)])[0]
 
 
+def copy_griffin_lim(shop: Workshop) -> Iterator[np.ndarray]:
+    """The same with Griffin-Lim: what a trained vocoder must beat. By default only beside another vocoder."""
+    vocoder = build_vocoder("griffin_lim", None, shop.tokenizer.mel_config)
+    for item in shop.inputs:
+        wav = shop.read(item)
+        mel = torch.from_numpy(shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate))
+        yield vocoder(mel[None])[0, : len(wav)].numpy()
+
+
 def reconstruction(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode without guidance, vocoder; one utterance at a time, timed after one warm-up utterance."""
     _timed_reconstruction(shop, shop.inputs[0])
@@ -92,7 +108,7 @@ def reconstruction(shop: Workshop) -> Iterator[np.ndarray]:
 def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     wav = shop.read(item)
     start = time.perf_counter()
-    codes = shop.tokenizer.encode([wav], shop.tokenizer.sample_rate)
+    codes = shop.tokenizer.analyze([wav], shop.tokenizer.sample_rate)
     encoded = time.perf_counter()
     mels = shop.tokenizer.decode_mel(codes, shop.steps, 0.0, shop.seed)
     decoded = time.perf_counter()
@@ -105,6 +121,8 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
 
 def reconstruction_cfg(shop: Workshop) -> Iterator[np.ndarray]:
     """Encode, decode with token guidance of weight ``cfg_scale``, vocoder."""
+    if not shop.tokenizer.model.decoder.iterative:
+        raise SystemUnavailable("a decoder that does not iterate has no guidance")
     for item in shop.inputs:
         yield _decode(shop, shop.codes(item), len(shop.read(item)), shop.cfg_scale)
 
@@ -114,7 +132,7 @@ def untrained(shop: Workshop) -> Iterator[np.ndarray]:
     tokenizer = shop.make_untrained()
     for item in shop.inputs:
         wav = shop.read(item)
-        codes = tokenizer.encode([wav], tokenizer.sample_rate)
+        codes = tokenizer.analyze([wav], tokenizer.sample_rate)
         yield tokenizer.decode(codes, shop.steps, 0.0, shop.seed, [len(wav)])[0]
 
 
@@ -178,6 +196,7 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
     for function in (
         original,
         copy_synthesis,
+        copy_griffin_lim,
         reconstruction,
         reconstruction_cfg,
         untrained,
@@ -185,3 +204,8 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
         other_tokens,
     )
 }
+
+
+def default_systems(vocoder: str) -> list[str]:
+    """All rows; copy_griffin_lim only where it differs from copy_synthesis."""
+    return [name for name in SYSTEMS if name != "copy_griffin_lim" or vocoder != "griffin_lim"]

@@ -13,6 +13,7 @@ from sitok_espnet.nn.stacking import stack_frames, unstack_frames
 from sitok_espnet.sitok.ctc.abs_ctc import AbsCTC
 from sitok_espnet.sitok.ctc.objective import ctc_loss, greedy
 from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder, DecoderBatch, SamplingConfig
+from sitok_espnet.sitok.decoder.prompt import MelPrompt, TokenPrompt, cut, join
 from sitok_espnet.sitok.encoder.abs_encoder import AbsEncoder
 from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
@@ -102,7 +103,7 @@ class SiTokModel(AbsESPnetModel):
         stats = {"loss_decoder": decoded.loss.detach(), "loss_quantizer": quantized.loss.detach()}
         stats |= decoded.stats | quantized.stats
         if self.ctc is not None:
-            ctc = ctc_loss(self.ctc(quantized.quantized), tokens, text, text_lengths)
+            ctc = ctc_loss(self.ctc(quantized.quantized, quantized.quantized_per_codebook), tokens, text, text_lengths)
             loss = loss + self.lambda_ctc * ctc.loss
             stats |= {"ctc_infeasible": ctc.infeasible.float(), "ctc_without_text": ctc.without_text.float()}
             if text is not None:  # the same keys on all ranks: ESPnet averages them collectively
@@ -128,22 +129,68 @@ class SiTokModel(AbsESPnetModel):
         return self.quantizer.encode(latents), tokens
 
     @torch.no_grad()
-    def decode(self, codes: Tensor, lengths: Tensor, noise: Tensor, sampling: SamplingConfig) -> Tensor:
+    def analyze(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech (B, S), lengths (B,) samples -> what :meth:`decode` reads, token lengths (B,).
+
+        That is codes (B, T, N) int64, or the latents (B, T, D) themselves where the quantizer is continuous.
+        """
+        latents, tokens = self.latents(speech, lengths)
+        if self.quantizer.num_codebooks:
+            return self.quantizer.encode(latents), tokens
+        return self.quantizer(latents, tokens).quantized, tokens
+
+    @torch.no_grad()
+    def decode(
+        self,
+        codes: Tensor,
+        lengths: Tensor,
+        noise: Tensor,
+        sampling: SamplingConfig,
+        prompt: TokenPrompt | None = None,
+    ) -> Tensor:
         """Codes (B, T, N), lengths (B,) tokens, noise (B, kT, M) -> log-mel (B, kT, M) in natural log units.
 
-        Frames beyond k * length are at the log floor: a normalised zero would be loud (DESIGN section 8).
+        A model without codes takes its latents (B, T, D) instead, see :meth:`analyze`.
+        A prompt goes before its target through the decoder and is cut off again: the noise is the target's, with or
+        without a prompt. Frames beyond k * length are at the log floor: a normalised zero would be loud (DESIGN
+        section 8).
         """
         k = self.stacking_factor
-        stacked = self.decoder.sample(self.quantizer.decode_codes(codes), lengths, stack_frames(noise, k), sampling)
+        noise = stack_frames(noise, k)
+        if prompt is None:
+            stacked = self.decoder.sample(self._quantized(codes), lengths, noise, sampling)
+        else:
+            stacked = self._sample_after(prompt, codes, lengths, noise, sampling)
         mel = unstack_frames(stacked, k)
         if self.normalize is not None:
             mel, _ = self.normalize.inverse(mel, lengths * k)
         padding = ~valid_mask(lengths * k, mel.size(1))[:, :, None]
         return mel.masked_fill(padding, self.feats_extract.config.log_floor)
 
+    def _sample_after(
+        self, prompt: TokenPrompt, codes: Tensor, lengths: Tensor, noise: Tensor, sampling: SamplingConfig
+    ) -> Tensor:
+        """Sample [prompt, target] of every utterance: noise (B, T, kM) -> the targets' stacked mel (B, T, kM)."""
+        mel = prompt.mel.clone()  # ESPnet normalises in place
+        if self.normalize is not None:
+            mel, _ = self.normalize(mel, prompt.lengths * self.stacking_factor)
+        mel = stack_frames(mel, self.stacking_factor)
+        quantized = self._quantized(join(prompt.codes, prompt.lengths, codes, lengths))
+        joined = join(mel, prompt.lengths, noise, lengths)
+        # The prompt's own positions begin at the clean mel too; they are put back at every step anyway.
+        known = MelPrompt(joined, prompt.lengths)
+        stacked = self.decoder.sample(quantized, prompt.lengths + lengths, joined, sampling, known)
+        return cut(stacked, prompt.lengths, codes.size(1))
+
     @torch.no_grad()
     def ctc_greedy(self, codes: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Codes (B, T, N), lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
+        """Codes (B, T, N) as in decode, lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
         if self.ctc is None:
             raise SiTokError("this model has no CTC branch (ctc: null in its configuration): it cannot transcribe")
-        return greedy(self.ctc(self.quantizer.decode_codes(codes)), lengths)
+        continuous = codes.is_floating_point()
+        parts = codes[:, :, None] if continuous else self.quantizer.decode_per_codebook(codes)
+        return greedy(self.ctc(self._quantized(codes), parts), lengths)
+
+    def _quantized(self, codes: Tensor) -> Tensor:
+        """Codes (B, T, N), or latents (B, T, D) of a model without codes, -> what the decoders read (B, T, D)."""
+        return codes if codes.is_floating_point() else self.quantizer.decode_codes(codes)

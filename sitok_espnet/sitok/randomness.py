@@ -1,8 +1,9 @@
 """Where training and validation draw their times, noise and token drops from (DESIGN section 8)."""
 
+import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +31,14 @@ class AbsDraws(ABC):
     def dropped(self, probability: float) -> Tensor:
         """(B,) bool: utterances whose tokens the decoder does not see."""
 
+    @abstractmethod
+    def uniform(self, purpose: str, stratum: int = 0) -> Tensor:
+        """(B,) in [0, 1), for anything else that a decoder draws; every purpose and stratum on its own."""
+
+    @abstractmethod
+    def share(self, probability: float) -> Tensor:
+        """(B,) weight of the second of two objectives in each utterance's loss, ``probability`` in the mean."""
+
 
 class TrainingDraws(AbsDraws):
     """Fresh draws at every step, different on every rank.
@@ -48,7 +57,7 @@ class TrainingDraws(AbsDraws):
 
     def times(self, stratum: int) -> Tensor:
         """``t ~ U(0, 1)``, one per utterance."""
-        return torch.rand(self._batch_size, generator=self._generator, device=self._device)
+        return self.uniform("time", stratum)
 
     def noise(self, positions: int, width: int) -> Tensor:
         """Standard normal."""
@@ -57,7 +66,15 @@ class TrainingDraws(AbsDraws):
 
     def dropped(self, probability: float) -> Tensor:
         """Bernoulli, one per utterance."""
-        return torch.rand(self._batch_size, generator=self._generator, device=self._device) < probability
+        return self.uniform("drop") < probability
+
+    def uniform(self, purpose: str, stratum: int = 0) -> Tensor:
+        """The next numbers of this step's stream."""
+        return torch.rand(self._batch_size, generator=self._generator, device=self._device)
+
+    def share(self, probability: float) -> Tensor:
+        """0 or 1: an utterance trains one objective."""
+        return (self.uniform("objective") < probability).float()
 
 
 class ValidationDraws(AbsDraws):
@@ -66,6 +83,7 @@ class ValidationDraws(AbsDraws):
     num_strata = VALIDATION_STRATA
 
     def __init__(self, utterance_ids: Sequence[str], device: torch.device):
+        self._utterances = list(utterance_ids)
         self._seeds = [zlib.crc32(u.encode()) for u in utterance_ids]
         self._device = device
 
@@ -82,11 +100,26 @@ class ValidationDraws(AbsDraws):
         """None."""
         return torch.zeros(len(self._seeds), dtype=torch.bool, device=self._device)
 
+    def uniform(self, purpose: str, stratum: int = 0) -> Tensor:
+        """From a hash of utterance, purpose and stratum."""
+        digests = [hashlib.sha256(f"{purpose} {stratum} {u}".encode()).digest() for u in self._utterances]
+        return torch.tensor([int.from_bytes(d[:3], "big") / 2**24 for d in digests], device=self._device)
+
+    def share(self, probability: float) -> Tensor:
+        """Both objectives of every utterance, in the mean's proportion."""
+        return torch.full((len(self._seeds),), probability, device=self._device)
+
 
 def utterance_noise(seed: int, positions: int, width: int) -> Tensor:
     """(positions, width) standard normal fp32 on the CPU, drawn position by position from ``seed``.
 
     NumPy's generator fills in sequence: a longer draw begins with the shorter one, on every machine (promise 3).
     """
-    draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((positions, width), dtype=np.float32)
-    return torch.from_numpy(draw)
+    return torch.from_numpy(next(noise_blocks(seed, width, positions)))
+
+
+def noise_blocks(seed: int, width: int, positions: int = 1024) -> Iterator[np.ndarray]:
+    """The draw of :func:`utterance_noise` without end, in blocks (positions, width) fp32."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    while True:
+        yield generator.standard_normal((positions, width), dtype=np.float32)

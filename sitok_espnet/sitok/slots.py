@@ -18,6 +18,8 @@ from sitok_espnet.sitok.ctc.abs_ctc import AbsCTC
 from sitok_espnet.sitok.ctc.llama import LlamaCTC
 from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder
 from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.flow_matching_light import LightFlowMatchingDecoder
+from sitok_espnet.sitok.decoder.regression import RegressionDecoder
 from sitok_espnet.sitok.encoder.abs_encoder import AbsEncoder
 from sitok_espnet.sitok.encoder.llama import LlamaEncoder
 from sitok_espnet.sitok.espnet_model import SiTokModel
@@ -25,7 +27,11 @@ from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.log_mel import LogMel
 from sitok_espnet.sitok.normalize import GlobalMVN
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
+from sitok_espnet.sitok.quantizer.bsq import BinarySphericalQuantizer
 from sitok_espnet.sitok.quantizer.ema_vq import EMAVectorQuantizer
+from sitok_espnet.sitok.quantizer.fsq import FiniteScalarQuantizer
+from sitok_espnet.sitok.quantizer.identity import IdentityQuantizer
+from sitok_espnet.sitok.quantizer.residual_vq import ResidualVectorQuantizer
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,28 @@ SLOTS: dict[str, Slot] = {
     "feats_extract": Slot(AbsFeatsExtract, {"log_mel": LogMel}, "log_mel"),
     "normalize": Slot(AbsNormalize, {"global_mvn": GlobalMVN}, None, optional=True),
     "encoder": Slot(AbsEncoder, {"llama": LlamaEncoder}, "llama", ("input_size",)),
-    "quantizer": Slot(AbsQuantizer, {"ema_vq": EMAVectorQuantizer}, "ema_vq", ("input_size",)),
-    "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size",), optional=True),
+    "quantizer": Slot(
+        AbsQuantizer,
+        {
+            "ema_vq": EMAVectorQuantizer,
+            "residual_vq": ResidualVectorQuantizer,
+            "fsq": FiniteScalarQuantizer,
+            "bsq": BinarySphericalQuantizer,
+            "identity": IdentityQuantizer,
+        },
+        "ema_vq",
+        ("input_size",),
+    ),
+    "ctc": Slot(AbsCTC, {"llama": LlamaCTC}, "llama", ("input_size", "num_codebooks", "codebook_dim"), optional=True),
     "decoder": Slot(
-        AbsDecoder, {"flow_matching": FlowMatchingDecoder}, "flow_matching", ("mel_size", "condition_size")
+        AbsDecoder,
+        {
+            "flow_matching": FlowMatchingDecoder,
+            "flow_matching_light": LightFlowMatchingDecoder,
+            "regression": RegressionDecoder,
+        },
+        "flow_matching",
+        ("mel_size", "condition_size"),
     ),
 }
 MODEL_KEYS = ("stacking_factor", "lambda_ctc")
@@ -115,7 +139,13 @@ def build_model(config: Mapping[str, Any]) -> SiTokModel:
     quantizer = build_slot("quantizer", config, input_size=width)
     ctc = None
     if config.get("ctc", SLOTS["ctc"].default) is not None:
-        ctc = build_slot("ctc", _with_vocab(config), input_size=width)
+        ctc = build_slot(
+            "ctc",
+            _with_vocab(config),
+            input_size=width,
+            num_codebooks=quantizer.num_codebooks,
+            codebook_dim=quantizer.codebook_dim,
+        )
     decoder = build_slot("decoder", config, mel_size=mel_size, condition_size=width)
     return SiTokModel(
         feats_extract,

@@ -28,7 +28,8 @@ def check_init_param(model: SiTokModel, specification: str, ignore_mismatch: boo
     """``--init_param FILE[:SOURCE[:TARGET[:EXCLUDED,...]]]`` before ESPnet loads it.
 
     ESPnet's loader would run code in the file and pass over missing keys in silence. Here the file must hold weights
-    only, and the keys below TARGET must be those of the model (unless ``--ignore_init_mismatch true``).
+    only, and the keys below TARGET must be those of the model (unless ``--ignore_init_mismatch true``). Parts that a
+    refinement adds to the decoder, and that start neutral, may be missing as a whole.
     """
     path, source, target, excluded = (specification.split(":") + ["", "", ""])[:4]
     if not Path(path).is_file():
@@ -41,6 +42,9 @@ def check_init_param(model: SiTokModel, specification: str, ignore_mismatch: boo
     given = {_moved(key, source, target) for key in kept}
     wanted = {_moved(key, target, source): key for key in model.state_dict() if _below(key, target)}
     expected = {key for at_source, key in wanted.items() if not (skip and at_source.startswith(skip))}
+    for part in model.decoder.parts_added_in_refinement:
+        added = {key for key in expected if _below(key, f"decoder.{part}")}
+        expected -= added if added.isdisjoint(given) else set()
     if given != expected:
         missing, extra = sorted(expected - given), sorted(given - expected)
         raise SiTokError(

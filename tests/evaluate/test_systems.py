@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from experiment_dir import make_model_dir
 from speech_generator import write_corpus
 
 from sitok_espnet.bin import main as sitok
@@ -15,7 +16,7 @@ from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import GROUP_SIZE, SYSTEMS, SystemUnavailable, Workshop, assign_others, fit_length
 from sitok_espnet.inputs import read_scp
 
-CARD = ModelCard("default", "hash", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
+CARD = ModelCard("default", "hash", "codes", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +220,22 @@ def test_bad_requests(inputs, tiny_tokenizer, tmp_path):
     other = read_scp(write_corpus(tmp_path / "slow", 1, sample_rate=16000) / "wav.scp")
     with pytest.raises(SiTokError, match="16000 Hz.*24000 Hz"):
         list(SYSTEMS["original"](Workshop(other, tiny_tokenizer, lambda: tiny_tokenizer)))
+
+
+def test_a_decoder_of_one_pass_goes_through_with_the_usual_options(inputs, tmp_path):
+    layers = {"num_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2}
+    model, data, made = (
+        make_model_dir(tmp_path / "exp", decoder="regression", decoder_conf=layers),
+        tmp_path,
+        tmp_path / "made",
+    )
+    (data / "wav.scp").write_text("".join(f"{item.utt} {item.location}\n" for item in inputs[:2]))
+    words = (
+        f"--model {model} --data_dir {data} --output_dir {made} --steps 16 --cfg_scale 1.0 --vocoder_conf iterations=1"
+    )
+    names = ["reconstruction", "reconstruction_cfg", "untrained", "other_tokens"]
+    assert sitok_synth_systems.main([*words.split(), "--systems", *names]) == 0
+    for name in names:
+        assert (made / name / "wav.scp").exists() == (name != "reconstruction_cfg"), name
+    assert "has no guidance" in (made / "reconstruction_cfg" / "not_run").read_text()
+    assert json.loads((made / "timing.json").read_text())["steps"] is None

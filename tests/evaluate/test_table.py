@@ -1,6 +1,6 @@
 """Cells and tables."""
 
-from sitok_espnet.evaluate.table import cell_text, markdown_table
+from sitok_espnet.evaluate.table import cell_text, markdown_table, steps_text
 
 
 def test_cells():
@@ -9,6 +9,10 @@ def test_cells():
     assert cell_text(number | {"excluded": {"a": "short", "b": "short"}}, 2) == "0.12 [0.10, 0.20] (2 excluded)"
     assert cell_text({"status": "not run", "reason": "no model"}, 3) == "not run: no model"
     assert cell_text({"status": "reference"}, 3) == "-"
+
+
+def test_steps_in_words():
+    assert steps_text(16) == "16 steps" and steps_text(None) == "one pass"
 
 
 def test_no_text_breaks_a_table():

@@ -45,8 +45,8 @@ def test_required_positions_counts_repetitions_within_the_text_only():
 
 @pytest.mark.parametrize("text, text_lengths", [(None, None), (torch.zeros(2, 0).long(), torch.zeros(2).long())])
 def test_batches_without_text_touch_the_branch_with_zero_gradients(text, text_lengths):
-    branch = LlamaCTC(8, 5, num_layers=1, intermediate_size=8, num_heads=2)
-    result = ctc_loss(branch(torch.randn(2, 4, 8)), torch.tensor([4, 4]), text, text_lengths)
+    branch = LlamaCTC(8, 1, 4, 5, num_layers=1, intermediate_size=8, num_heads=2)
+    result = ctc_loss(branch(torch.randn(2, 4, 8), torch.randn(2, 4, 1, 4)), torch.tensor([4, 4]), text, text_lengths)
     result.loss.backward()
     assert result.loss == 0 and result.used == 0 and result.without_text == 2
     assert all(p.grad is not None and not p.grad.any() for p in branch.parameters())

@@ -1,48 +1,16 @@
-"""The flow-matching decoder: solver on fields with known solutions, objective, token drop, CFG, padding."""
+"""The flow-matching decoders: solver on fields with known solutions, objective, token drop, CFG, padding, draws."""
 
 import logging
 import math
 
 import pytest
 import torch
+from decoder_parts import ITERATIVE, FixedDraws, batch_of, context_of, row_of, small
 
-from sitok_espnet.sitok.decoder.abs_decoder import DecoderBatch, SamplingConfig
-from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder, euler_velocity, euler_x
-from sitok_espnet.sitok.randomness import AbsDraws, TrainingDraws, ValidationDraws, utterance_noise
-
-
-class FixedDraws(AbsDraws):
-    """Draws handed in by the test."""
-
-    num_strata = 1
-
-    def __init__(self, t, noise, dropped):
-        self._t, self._noise, self._dropped = t, noise, dropped
-
-    def times(self, stratum):
-        return self._t
-
-    def noise(self, positions, width):
-        return self._noise
-
-    def dropped(self, probability):
-        return self._dropped
-
-
-def small(**options):
-    torch.manual_seed(0)
-    decoder = FlowMatchingDecoder(
-        8, 6, num_layers=2, hidden_size=16, intermediate_size=24, num_heads=2, **{"prediction": "x", **options}
-    )
-    torch.nn.init.normal_(decoder.null_condition)
-    return decoder
-
-
-def batch_of(lengths, positions=5):
-    torch.manual_seed(1)
-    size = len(lengths)
-    valid = (torch.arange(positions)[None] < torch.tensor(lengths)[:, None]).float()[:, :, None]
-    return DecoderBatch(torch.randn(size, positions, 8), torch.randn(size, positions, 6), torch.tensor(lengths), valid)
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
+from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.solver import euler_velocity, euler_x
+from sitok_espnet.sitok.randomness import TrainingDraws, ValidationDraws, utterance_noise
 
 
 def test_euler_is_exact_on_a_constant_field_and_first_order_on_exponential_growth():
@@ -79,27 +47,27 @@ def test_x_solver_is_euler_on_its_velocity_and_ends_on_the_estimate():
     assert torch.equal(euler_x(estimate, start, 1), estimate(start, torch.zeros(1)))
 
 
+@pytest.mark.parametrize("name", ITERATIVE)
 @pytest.mark.parametrize("prediction", ["velocity", "x"])
-def test_loss_formula(prediction):
-    decoder, batch = small(prediction=prediction), batch_of([5, 3])
+def test_loss_formula(name, prediction):
+    decoder, batch = small(name, prediction=prediction), batch_of([5, 3])
     t, noise = torch.tensor([0.25, 0.99]), torch.randn(2, 5, 8)
     dropped = torch.tensor([False, True])
     got = decoder.loss(batch, FixedDraws(t, noise, dropped)).loss
     total, count = 0.0, 0
     for row, length in enumerate((5, 3)):
-        x, eps = batch.target[row : row + 1], noise[row : row + 1]
-        condition = decoder.condition_input(batch.quantized[row : row + 1])
-        if dropped[row]:
-            condition = decoder.null_condition.expand_as(condition)
+        one = row_of(batch, row)
+        x, eps = one.target, noise[row : row + 1, :length]
         x_t = t[row] * x + (1 - t[row]) * eps
-        out = decoder.predict(x_t, t[row : row + 1], condition, torch.tensor([length]))
+        out = decoder.predict(x_t, t[row : row + 1], context_of(decoder, one, dropped[row : row + 1]), one.lengths)
         error = (out - (x - eps)).abs() if prediction == "velocity" else (out - x).abs() / max(1 - t[row].item(), 0.05)
-        total, count = total + error[0, :length].sum(), count + length * 8
+        total, count = total + error.sum(), count + length * 8
     torch.testing.assert_close(got, total / count)
 
 
-def test_guidance_formula_and_that_zero_costs_one_evaluation(monkeypatch):
-    decoder, batch = small(), batch_of([5])
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_guidance_formula_and_that_zero_costs_one_evaluation(name, monkeypatch):
+    decoder, batch = small(name), batch_of([5])
     noise, calls = torch.randn(1, 5, 8), []
     predict = decoder.predict
     monkeypatch.setattr(decoder, "predict", lambda *a: calls.append(1) or predict(*a))
@@ -108,21 +76,69 @@ def test_guidance_formula_and_that_zero_costs_one_evaluation(monkeypatch):
     calls.clear()
     got = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(1, 1.5))
     assert len(calls) == 2
-    t, condition = torch.zeros(1), decoder.condition_input(batch.quantized)
-    with_tokens = predict(noise, t, condition, batch.lengths)
-    without = predict(noise, t, decoder.null_condition.expand_as(condition), batch.lengths)
+    t = torch.zeros(1)
+    with_tokens = predict(noise, t, context_of(decoder, batch), batch.lengths)
+    without = predict(noise, t, context_of(decoder, batch, torch.tensor([True])), batch.lengths)
     # v = v_c + w (v_c - v_u), one step of the velocity (x_hat - x_0) / 1 from x_0.
     v_c, v_u = with_tokens - noise, without - noise
     torch.testing.assert_close(got, noise + v_c + 1.5 * (v_c - v_u))
 
 
+def test_sixteen_steps_unless_asked_otherwise(monkeypatch):
+    decoder, batch = small(), batch_of([5])
+    noise = torch.randn(1, 5, 8)
+    default = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig())
+    assert torch.equal(default, decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(16)))
+    assert not torch.equal(default, decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(15)))
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
 @pytest.mark.parametrize("prediction", ["velocity", "x"])
-def test_sample_does_not_depend_on_padding(prediction):
-    decoder, batch = small(prediction=prediction), batch_of([5, 3])
+def test_sample_does_not_depend_on_padding(name, prediction):
+    decoder, batch = small(name, prediction=prediction), batch_of([5, 3])
     noise = torch.randn(2, 5, 8)
     together = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(4, 0.5))
     alone = decoder.sample(batch.quantized[1:, :3], batch.lengths[1:], noise[1:, :3], SamplingConfig(4, 0.5))
     torch.testing.assert_close(together[1:, :3], alone, atol=1e-5, rtol=1e-5)
+
+
+def count_calls(module, calls):
+    module.register_forward_hook(lambda *_: calls.append(1))
+
+
+def test_the_light_body_runs_once_and_the_head_every_time():
+    decoder, batch = small("flow_matching_light", shortcut=True), batch_of([5, 3])
+    body, head = [], []
+    count_calls(decoder.body, body)
+    count_calls(decoder.stack, head)
+
+    def calls(work):
+        body.clear(), head.clear()
+        work()
+        return len(body), len(head)
+
+    validation = ValidationDraws(["a", "b"], torch.device("cpu"))
+    # In each of four quarters of time: flow matching, the consistency step, its two half steps.
+    assert calls(lambda: decoder.loss(batch, validation)) == (1, 16)
+    assert calls(lambda: decoder.loss(batch, TrainingDraws(2, torch.device("cpu"))))[0] == 1
+    noise = torch.randn(2, 5, 8)
+    assert calls(lambda: decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(4))) == (1, 4)
+    # Under guidance once for z_q and once for null.
+    assert calls(lambda: decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(4, 1.0))) == (2, 8)
+
+
+def test_the_light_body_knows_no_time():
+    decoder = small("flow_matching_light")
+    names = [name for name, _ in decoder.named_parameters()]
+    assert any(name.startswith("stack.") and "to_gain" in name for name in names)
+    assert any(name.startswith("body.") for name in names)
+    assert not any(name.startswith("body.") and "to_gain" in name for name in names)
+    # Not causal: the first position hears of the last.
+    batch = batch_of([5])
+    changed = batch.quantized.clone()
+    changed[:, -1] += 1
+    before, after = (decoder.context(decoder.condition_input(q), batch.lengths) for q in (batch.quantized, changed))
+    assert not torch.allclose(before[:, 0], after[:, 0])
 
 
 def test_narrow_velocity_decoder_warns_and_bad_options_are_refused(caplog):
@@ -163,6 +179,8 @@ def test_training_draws_have_the_right_distributions():
     noise = draws.noise(2, 3)
     assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
     assert abs(draws.dropped(0.1).float().mean() - 0.1) < 0.01
+    share = draws.share(0.25)
+    assert set(share.tolist()) == {0.0, 1.0} and abs(share.mean() - 0.25) < 0.01
 
 
 def test_validation_draws_depend_on_the_utterance_alone_and_cover_time():
@@ -173,7 +191,17 @@ def test_validation_draws_depend_on_the_utterance_alone_and_cover_time():
         t = together.times(stratum)
         assert torch.equal(t[1:2], alone.times(stratum))
         assert ((stratum / 4 <= t) & (t < (stratum + 1) / 4)).all()
+        assert torch.equal(together.uniform("prompt", stratum)[1:2], alone.uniform("prompt", stratum))
     assert not together.dropped(0.9).any()
+    assert together.share(0.25).tolist() == [0.25] * 3
+
+
+def test_validation_uniforms_are_even_and_unrelated():
+    draws = ValidationDraws([f"utt{i}" for i in range(4000)], torch.device("cpu"))
+    columns = torch.stack([draws.uniform("a", 0), draws.uniform("a", 1), draws.uniform("b", 0)])
+    assert columns.min() >= 0 and columns.max() < 1
+    assert (columns.mean(1) - 0.5).abs().max() < 0.02 and (columns.var(1) - 1 / 12).abs().max() < 0.004
+    assert (torch.corrcoef(columns) - torch.eye(3)).abs().max() < 0.06
 
 
 def test_longer_noise_begins_with_the_shorter():

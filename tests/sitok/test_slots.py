@@ -13,7 +13,10 @@ from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer, QuantizerOu
 from sitok_espnet.sitok.slots import SLOTS, assumes_vocabulary, build_model, count_parameters, legal_keys
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted([*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")])
+# Full configurations; overlays (conf/ablation) are built on their bases in tests/recipes/test_conf.py.
+SHIPPED = sorted(
+    [*ROOT.glob("conf/*.yaml"), *ROOT.glob("conf/model/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")]
+)
 
 
 @pytest.mark.parametrize("size, billions", [("S", 0.63), ("B", 0.88), ("L", 1.12), ("XL", 1.61)])
@@ -45,6 +48,24 @@ def test_counts_by_hand():
     ends = linear(mel, width) + linear(width, width) + width + linear(width, mel)
     assert counts["decoder"] == adaptive + step + ends
     assert counts["total"] == sum(v for k, v in counts.items() if k != "total")
+
+
+def test_counts_of_the_other_decoders_by_hand():
+    config = yaml.safe_load((ROOT / "conf/model/L.yaml").read_text())
+    sizes = {key: config["decoder_conf"][key] for key in ("hidden_size", "intermediate_size", "num_heads")}
+    width, hidden, mel = 1536, 4096, 512
+    block, gain = 4 * width**2 + 3 * width * hidden, width**2 + width
+    step = 4 * width**2 + 4 * width + 4 * width**2 + width
+    projections = (mel + 1) * width + (width + 1) * width + (width + 1) * mel
+
+    def count(name, **options):
+        return count_parameters({**config, "decoder": name, "decoder_conf": {**sizes, **options}})["decoder"]
+
+    light = 12 * (block + 2 * width) + width + 4 * (block + 2 * gain) + gain + step + projections + width
+    assert count("flow_matching_light") == count("flow_matching_light", prompt=True) == light
+    assert count("flow_matching_light", shortcut=True) == light + step
+    assert count("flow_matching", shortcut=True) == count("flow_matching") + step
+    assert count("regression") == 16 * (block + 2 * width) + width + projections - (mel + 1) * width
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
@@ -94,8 +115,44 @@ def test_bad_configurations_are_explained(changes, message):
         build_model(tiny_config(**changes))
 
 
+@pytest.mark.parametrize(
+    "name, conf, dimensions",
+    [
+        ("residual_vq", {"num_codebooks": 8, "codebook_size": 16384}, 32),
+        ("residual_vq", {"num_codebooks": 2, "codebook_size": [16384, 1024], "codebook_dim": 8}, 8),
+        ("fsq", {}, 6),
+        ("fsq", {"levels": [8, 8, 8, 8, 4, 4]}, 6),
+        ("bsq", {"num_bits": 16}, 16),
+        ("identity", {}, None),
+    ],
+)
+def test_quantizers_at_full_size(name, conf, dimensions):
+    """Two projections of the width 1536, and what the CTC decoder adds to read several codebooks."""
+    config = yaml.safe_load((ROOT / "conf/model/L.yaml").read_text())
+    plain = count_parameters(config)
+    counts = count_parameters({**config, "quantizer": name, "quantizer_conf": conf})
+    expected = 0 if dimensions is None else 2 * 1536 * dimensions + 1536 + dimensions
+    assert counts["quantizer"] == expected
+    extra = 1536 * dimensions + 1536 if name == "residual_vq" else 0
+    assert counts["ctc"] == plain["ctc"] + extra
+
+
+@pytest.mark.parametrize("name, keys", [("fsq", "levels"), ("bsq", "num_bits, entropy_weight"), ("identity", "")])
+def test_keys_of_another_quantizer_are_refused(name, keys):
+    with pytest.raises(
+        SiTokError, match=f"quantizer_conf of quantizer '{name}' has unknown keys: .*legal keys.*{keys}"
+    ):
+        build_model(tiny_config(quantizer=name))  # keeps the keys of ema_vq
+
+
 def test_a_width_given_by_the_model_is_not_a_key():
     assert "input_size" not in legal_keys("encoder", "llama")
+    layers = {"hidden_size", "intermediate_size", "num_heads"}
+    flow = layers | {"prediction", "token_drop", "shortcut", "prompt"}
+    assert set(SLOTS["decoder"].choices) == {"flow_matching", "flow_matching_light", "regression"}
+    assert set(legal_keys("decoder", "regression")) == layers | {"num_layers"}
+    assert set(legal_keys("decoder", "flow_matching")) == flow | {"num_layers"}
+    assert set(legal_keys("decoder", "flow_matching_light")) == flow | {"num_body_layers", "num_head_layers"}
 
 
 class RoundingQuantizer(AbsQuantizer):
@@ -110,6 +167,10 @@ class RoundingQuantizer(AbsQuantizer):
     def codebook_sizes(self):
         return (2,)
 
+    @property
+    def codebook_dim(self):
+        return self.width
+
     def forward(self, x, lengths):
         codes = self.encode(x)
         quantized = x + (self.decode_codes(codes) - x).detach() + 0 * self.unused
@@ -120,6 +181,9 @@ class RoundingQuantizer(AbsQuantizer):
 
     def decode_codes(self, codes):
         return self.scale * (2.0 * codes - 1).expand(*codes.shape[:2], self.width)
+
+    def decode_per_codebook(self, codes):
+        return self.decode_codes(codes)[:, :, None]
 
 
 def test_toy_quantizer_is_one_line_and_one_yaml(monkeypatch, tmp_path):

@@ -55,6 +55,23 @@ def test_other_architecture_is_refused_unless_asked_for(weights):
     check_init_param(model, f"{weights}:encoder:encoder", False)
 
 
+@pytest.mark.parametrize("parts", ["", ":decoder:decoder", "::"])
+def test_a_shortcut_decoder_starts_from_one_without(weights, tmp_path, parts):
+    conf = {**tiny_config()["decoder_conf"], "shortcut": True}
+    model = tiny_model(decoder_conf=conf)
+    check_init_param(model, f"{weights}{parts}", False)
+    shortcut = tmp_path / "shortcut.pth"
+    state = model.state_dict()
+    torch.save(state, shortcut)
+    check_init_param(model, f"{shortcut}{parts}", False)
+    with pytest.raises(SiTokError, match="unknown: decoder.step_size_embedding"):
+        check_init_param(tiny_model(), f"{shortcut}{parts}", False)
+    state.pop("decoder.step_size_embedding.mlp.0.weight")  # a damaged file, not one from before the refinement
+    torch.save(state, shortcut)
+    with pytest.raises(SiTokError, match="missing: decoder.step_size_embedding.mlp.0.weight"):
+        check_init_param(model, f"{shortcut}{parts}", False)
+
+
 def test_code_in_the_file_is_never_run(tmp_path):
     torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "bad.pth")
     with pytest.raises(SiTokError, match="not a readable checkpoint"):

@@ -185,6 +185,19 @@ def test_accumulated_gradients_move_the_codebook_once_a_step(config, corpus, tmp
     assert state["quantizer.codebook.num_updates"] == usual["quantizer.codebook.num_updates"]
 
 
+def test_chain_of_codebooks_from_the_command_line_moves_once_a_step(config, corpus, tmp_path):
+    state = train(
+        config, corpus, tmp_path / "a", "--quantizer", "residual_vq", "--quantizer_conf", "codebook_size=[16, 8]",
+        "--quantizer_conf", "num_codebooks=2", "--quantizer_conf", "codebook_dim=4",
+        "--batch_size", 2, "--accum_grad", 2, "--max_epoch", 3,
+    )  # fmt: skip
+    # 3 epochs of 2 optimizer steps, each with at least 17 latents; the second codebook begins a step later.
+    assert state["quantizer.codebooks.0.num_updates"] == 6 and state["quantizer.codebooks.1.num_updates"] == 5
+    assert state["quantizer.codebooks.1.entries"].shape == (8, 4)
+    saved = yaml.safe_load((tmp_path / "a/config.yaml").read_text())
+    assert saved["quantizer_conf"] == {"codebook_size": [16, 8], "num_codebooks": 2, "codebook_dim": 4}
+
+
 def test_utterances_without_transcript_train_beside_others(config, corpus, tmp_path):
     content = yaml.safe_load(config.read_text()) | {"ctc": "llama", "ctc_conf": TINY["ctc_conf"]}
     config.write_text(yaml.safe_dump(content))

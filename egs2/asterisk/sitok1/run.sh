@@ -12,5 +12,5 @@ cd "$(dirname "$0")"
     --nbpe 512 \
     --ngpu 0 \
     --nj 2 \
-    --train_config ../../mini_asterisk/sitok1/conf/train_sitok_mini.yaml \
+    --train_config conf/train_sitok_vq_12hz.yaml \
     "$@"

@@ -11,5 +11,5 @@ class AbsCTC(nn.Module, ABC):
     """Quantized latents -> logits over text pieces; piece 0 is the blank."""
 
     @abstractmethod
-    def forward(self, quantized: Tensor) -> Tensor:
-        """(B, T, D) -> logits (B, T, V)."""
+    def forward(self, quantized: Tensor, per_codebook: Tensor) -> Tensor:
+        """quantized (B, T, D), the parts of the N codebooks (B, T, N, d) -> logits (B, T, V)."""

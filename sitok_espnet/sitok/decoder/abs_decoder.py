@@ -5,24 +5,33 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from sitok_espnet.sitok.decoder.prompt import MelPrompt
 from sitok_espnet.sitok.randomness import AbsDraws
+
+DEFAULT_STEPS = 16
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How an iterative decoder samples (PAPER section 2).
+    """How a decoder samples (PAPER section 2).
 
-    steps: solver steps. cfg_scale: w of ``v_c + w (v_c - v_u)``; 0 is off and costs one evaluation a step.
+    steps: solver steps; None, not asked for, is 16 for an iterative decoder.
+    cfg_scale: w of ``v_c + w (v_c - v_u)``; 0 is off and costs one evaluation a step.
     """
 
-    steps: int = 16
+    steps: int | None = None
     cfg_scale: float = 0.0
 
     def __post_init__(self):
-        if self.steps < 1:
+        if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if self.cfg_scale < 0:
             raise ValueError(f"cfg_scale must not be negative, got {self.cfg_scale}")
+
+    @property
+    def num_steps(self) -> int:
+        """Solver steps of an iterative decoder."""
+        return DEFAULT_STEPS if self.steps is None else self.steps
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class DecoderBatch:
 
 @dataclass(frozen=True)
 class DecoderLoss:
-    """loss: scalar. stats: scalars for the log."""
+    """loss: scalar. stats: scalars for the log, the same keys in every batch."""
 
     loss: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)
@@ -49,10 +58,35 @@ class DecoderLoss:
 class AbsDecoder(nn.Module, ABC):
     """Quantized latents -> stacked mel."""
 
+    @property
+    @abstractmethod
+    def iterative(self) -> bool:
+        """Whether it samples in solver steps from noise: only then ``steps`` and ``cfg_scale`` mean something."""
+
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether it was trained with mel prompts (``prompt: true``)."""
+        return False
+
+    @property
+    def parts_added_in_refinement(self) -> tuple[str, ...]:
+        """Names of sub-modules that start neutral: a checkpoint to refine from (``--init_param``) may lack them."""
+        return ()
+
     @abstractmethod
     def loss(self, batch: DecoderBatch, draws: AbsDraws) -> DecoderLoss:
         """Training objective, the mean over valid mel elements."""
 
     @abstractmethod
-    def sample(self, quantized: Tensor, lengths: Tensor, noise: Tensor, sampling: SamplingConfig) -> Tensor:
-        """quantized (B, T, D), lengths (B,), noise (B, T, kM) -> normalised stacked log-mel (B, T, kM)."""
+    def sample(
+        self,
+        quantized: Tensor,
+        lengths: Tensor,
+        noise: Tensor,
+        sampling: SamplingConfig,
+        prompt: MelPrompt | None = None,
+    ) -> Tensor:
+        """quantized (B, T, D), lengths (B,), noise (B, T, kM) -> normalised stacked log-mel (B, T, kM).
+
+        ``lengths`` count the prompt's tokens too; what is returned at their positions means nothing.
+        """

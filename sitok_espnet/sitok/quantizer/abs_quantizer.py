@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+# Relative margin under which two codes count as equally near (DESIGN section 6, promise 1).
+NEAR_TIE = 1e-4
+
 
 @dataclass(frozen=True)
 class QuantizerOutput:
     """What a quantizer returns in training and evaluation.
 
     quantized: (B, T, D), carries straight-through gradients to the encoder.
-    quantized_per_codebook: (B, T, N, d), likewise; what the CTC decoder may read with several codebooks.
+    quantized_per_codebook: (B, T, N, d), each with a straight-through gradient of its own (their sum carries it N
+    times); what the CTC decoder may read with several codebooks.
     codes: (B, T, N) int64, arbitrary at padded positions; None where there are no codes (continuous bound).
     loss: scalar, already weighted, zero where the quantizer has none.
     stats: scalars for the log.
@@ -38,6 +42,11 @@ class AbsQuantizer(nn.Module, ABC):
         """N."""
         return len(self.codebook_sizes)
 
+    @property
+    @abstractmethod
+    def codebook_dim(self) -> int:
+        """d, the width of one codebook's part."""
+
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> QuantizerOutput:
         """(B, T, D), lengths (B,) in tokens -> :class:`QuantizerOutput`; padding never enters losses or statistics."""
@@ -50,8 +59,20 @@ class AbsQuantizer(nn.Module, ABC):
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Codes (B, T, N) -> (B, T, D), the same values as ``forward(...).quantized``."""
 
+    @abstractmethod
+    def decode_per_codebook(self, codes: Tensor) -> Tensor:
+        """Codes (B, T, N) -> (B, T, N, d), the same values as ``forward(...).quantized_per_codebook``."""
+
     def update_codebook(self) -> None:  # noqa: B027  (a quantizer without running statistics has nothing to do)
         """Called once after every optimizer step; moves running statistics."""
+
+    def is_near_tie(self, latent: Tensor, first: Tensor, second: Tensor) -> bool:
+        """Whether rounding alone can decide between two different codes of one latent (promise 1).
+
+        latent (D,); first and second (N,). Judged in fp64 at the first codebook in which the codes differ: what
+        follows there differs with reason. A quantizer that states no rule proves nothing.
+        """
+        return False
 
     @property
     def frozen(self) -> bool:
