@@ -68,8 +68,8 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     data_dir, output_dir = Path(args.data_dir), Path(args.output_dir)
     inputs = sorted(read_scp(data_dir / "wav.scp"), key=lambda item: item.utt)
     texts = read_transcripts(data_dir / "text") if args.wer else {}
-    train_texts = read_transcripts(Path(args.train_text)) if args.wer and args.train_text else {}
-    context = MetricContext(tuple(train_texts.values()), tuple(texts.get(item.utt, "") for item in inputs))
+    train_text = Path(args.train_text) if args.wer and args.train_text else None
+    context = MetricContext.read(train_text, {item.utt: texts.get(item.utt, "") for item in inputs}, data_dir)
     names = ["mel", "stoi"] + (["wer"] if args.wer else [])
     metrics = {name: build_metric(name, context) for name in names}
     conf = parse_conf(args.vocoder_conf)
