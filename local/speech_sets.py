@@ -79,6 +79,9 @@ def write_sets(corpora: Mapping[str, Corpus], sizes: Mapping[str, Sizes], main_l
     whole = Corpus()
     sets: defaultdict[str, list[str]] = defaultdict(list)
     report = []
+    # English is what every tool takes for granted: only where there is something else the language is written down.
+    languages = {utterance: lang for lang, corpus in corpora.items() for utterance in corpus.wavs}
+    utt2lang = None if set(corpora) == {"en"} else languages
     for lang, corpus in corpora.items():
         whole.update(corpus)
         # In the order in which they are filled.
@@ -90,7 +93,7 @@ def write_sets(corpora: Mapping[str, Corpus], sizes: Mapping[str, Sizes], main_l
             lines.append(corpus.report(name, keys))
         report += lines if len(corpora) == 1 else [f"{lang}: {line}" for line in lines]
     for name, keys in sets.items():
-        write_data_dir(data_dir / name, whole.wavs, whole.speakers, whole.texts, keep=keys)
+        write_data_dir(data_dir / name, whole.wavs, whole.speakers, whole.texts, keep=keys, utt2lang=utt2lang)
         if len(corpora) > 1:
             report.append(whole.report(name, keys))
     return report

@@ -69,8 +69,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     inputs = sorted(read_scp(data_dir / "wav.scp"), key=lambda item: item.utt)
     texts = read_transcripts(data_dir / "text") if (data_dir / "text").is_file() else {}
     texts = {item.utt: texts[item.utt] for item in inputs if texts.get(item.utt)}
-    train_texts = read_transcripts(Path(args.train_text)) if args.train_text else {}
-    context = MetricContext(tuple(train_texts.values()), tuple(texts.values()))
+    context = MetricContext.read(Path(args.train_text) if args.train_text else None, texts, data_dir)
     metrics = {name: build_metric(name, context) for name in args.metrics}
     conf = parse_conf(args.vocoder_conf)
     name, conf = choose_vocoder(split_checkpoint(args.model[0])[0], args.vocoder, conf)

@@ -79,8 +79,7 @@ def measure(request: Request) -> Scores:
     text_file = request.data_dir / "text"
     texts = read_transcripts(text_file) if text_file.is_file() else {}
     texts = {item.utt: texts[item.utt] for item in references if texts.get(item.utt)}
-    train_texts = read_transcripts(request.train_text) if request.train_text else {}
-    context = MetricContext(tuple(train_texts.values()), tuple(texts.values()))
+    context = MetricContext.read(request.train_text, texts, request.data_dir)
     audio, missing_systems = {}, {}
     for system in request.systems:
         scp = request.eval_dir / system / "wav.scp"

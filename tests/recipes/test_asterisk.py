@@ -116,6 +116,8 @@ def test_sets_and_speakers_of_three_languages(tree, capsys):
     speakers = read_table(data / "train/utt2spk")
     assert set(speakers.values()) == {"en-US-f-Allison", "ru-RU-f-X"}
     assert all(utterance.startswith(f"{speaker}-") for utterance, speaker in speakers.items())
+    assert read_table(data / "test_es/utt2lang") == dict.fromkeys(texts["test_es"], "es")
+    assert set(read_table(data / "dev/utt2lang").values()) == {"en", "es", "ru"}
     for name, table in texts.items():
         others = [text for other, rest in texts.items() if other != name for text in rest.values()]
         assert not set(table.values()) & set(others)
@@ -129,6 +131,7 @@ def test_a_language_has_the_same_sets_alone_and_among_others(tree):
         for table in ("wav.scp", "text", "utt2spk"):
             kept = {k: v for k, v in read_table(among / name / table).items() if k in english}
             assert kept == read_table(alone / name / table)
+        assert not (alone / name / "utt2lang").exists()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,22 @@ def test_dry_run_of_the_mini_configuration(corpus, tmp_path):
     assert not list(tmp_path.glob("*.pth"))
 
 
+def test_augmentation_is_for_training_only_and_off_by_default(config, corpus):
+    assert SiTokTask.build_preprocess_fn(parse("--config", config), train=True) is None
+    changed = ("--config", config, "--augment_conf", "gain: {minimum_db: -20, maximum_db: -20}")
+    wav = np.full(100, 0.5, dtype=np.float32)
+    args = parse(*changed)
+    assert SiTokTask.build_preprocess_fn(args, train=False) is None  # validation and statistics
+    out = SiTokTask.build_preprocess_fn(args, train=True)("u", {"speech": wav})
+    np.testing.assert_allclose(out["speech"], 0.05, rtol=1e-6)
+    args = parse(*changed, "--token_list", corpus / "tokens.txt", "--token_type", "word")
+    out = SiTokTask.build_preprocess_fn(args, train=True)("u", {"speech": wav, "text": "a b"})
+    np.testing.assert_allclose(out["speech"], 0.05, rtol=1e-6)
+    assert out["text"].dtype == np.int64 and len(out["text"]) == 2
+    with pytest.raises(SiTokError, match="augment_conf has unknown keys: pitch"):
+        SiTokTask.build_preprocess_fn(parse("--config", config, "--augment_conf", "pitch=1"), train=False)
+
+
 def test_missing_token_list_names_the_stage(config):
     args = parse("--config", config, "--ctc", "llama", "--token_list", "nowhere/tokens.txt")
     with pytest.raises(SiTokError, match="nowhere/tokens.txt.*stage 3"):
@@ -139,6 +155,9 @@ def losses(log):
 
 def test_resume_at_an_epoch_boundary_repeats_the_uninterrupted_run(config, corpus, tmp_path, caplog):
     caplog.set_level("INFO")
+    # With augmentation in a data worker: its draws must come back, too.
+    more = {"augment_conf": {"speed": {}, "equalizer": {}, "gain": {}}, "num_workers": 1}
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | more))
     whole = train(config, corpus, tmp_path / "whole", "--max_epoch", 3)
     whole_losses = losses(caplog.messages)
     caplog.clear()
