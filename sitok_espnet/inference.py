@@ -13,6 +13,7 @@ from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.pretrained import locate
 from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
 from sitok_espnet.sampling import sampling_options
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
@@ -87,10 +88,10 @@ class SiTok:
         vocoder: str | None = None,
         vocoder_conf: dict | None = None,
     ) -> "SiTok":
-        """Open a packed or experiment directory.
+        """Open a packed or experiment directory, or a model that came with the package.
 
         Args:
-            directory: what stage 9 packed, or exp/sitok_<tag>.
+            directory: what stage 9 packed, or exp/sitok_<tag>, or a name of `sitok_espnet.pretrained`.
             checkpoint: file name in the directory, or "untrained"; None is the packed or best one.
             device: a torch device.
             dtype: float32, or bfloat16 for the transformer layers (quantization stays in float32; some tokens differ).
@@ -103,6 +104,7 @@ class SiTok:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
             raise SiTokError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}): try cpu") from error
+        directory = locate(directory)
         loaded = load_model(directory, checkpoint=checkpoint, device=device)
         vocoder, vocoder_conf = choose_vocoder(directory, vocoder, vocoder_conf)
         return cls(loaded, dtype, build_vocoder(vocoder, vocoder_conf, loaded.model.feats_extract.config))

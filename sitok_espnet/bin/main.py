@@ -8,6 +8,7 @@ from importlib import import_module
 
 from sitok_espnet import __version__
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.pretrained import DEFAULT_MODEL, pretrained_models
 
 INPUTS = "audio files, directories (searched for audio), or a wav.scp"
 
@@ -44,7 +45,9 @@ def get_parser() -> argparse.ArgumentParser:
         "resynth", help="audio to tokens to audio", description="Encode and decode: hear what the tokens keep."
     )
     resynth.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
-    resynth.add_argument("-o", "--output", required=True, help="directory for <utterance>.wav")
+    resynth.add_argument(
+        "-o", "--output", default="resynth", help="directory for <utterance>.wav (default: %(default)s)"
+    )
     _add_model(resynth)
     _add_audio(resynth)
     _add_decoder(resynth)
@@ -62,8 +65,10 @@ def get_parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        default=os.environ.get("SITOK_MODEL"),
-        help="packed model or experiment directory (default: the environment variable SITOK_MODEL)",
+        default=os.environ.get("SITOK_MODEL") or (DEFAULT_MODEL if DEFAULT_MODEL in pretrained_models() else None),
+        help="packed model or experiment directory, or one of the package's own: "
+        f"{', '.join(pretrained_models()) or 'none in this version'} (default: the environment variable SITOK_MODEL, "
+        f"else {DEFAULT_MODEL})",
     )
     parser.add_argument("--checkpoint", help="file in the directory, or `untrained` (default: packed or best)")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")

@@ -1,0 +1,31 @@
+"""Models that come with the package, by name; their cards are beside them in ``sitok_espnet/models``."""
+
+from pathlib import Path
+
+from sitok_espnet.errors import SiTokError
+
+MODELS = Path(__file__).parent / "models"
+DEFAULT_MODEL = "asterisk_25hz"  # what the command line takes where no model is named
+
+
+def pretrained_models() -> list[str]:
+    """Names of the models in this installation."""
+    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml"))
+
+
+def locate(directory_or_name: str | Path) -> Path:
+    """The folder of a model: an existing folder, or the name of one that came with the package.
+
+    Raises:
+        SiTokError: neither; it lists the names.
+    """
+    folder = Path(directory_or_name)
+    if folder.is_dir():
+        return folder
+    name = str(directory_or_name)
+    if name in pretrained_models():
+        return MODELS / name
+    raise SiTokError(
+        f"no model {name}: it is neither a folder (an experiment, or what stage 9 packed) nor one of the "
+        f"models of this installation ({', '.join(pretrained_models()) or 'none'})"
+    )
