@@ -190,6 +190,18 @@ def test_a_prompt_goes_before_every_window(tmp_path, codes):
         tokenizer.decode(items, chunk_seconds=2, prompt=[prompt], **FAST)
 
 
+def test_latents_of_a_continuous_model_are_decoded_in_chunks_too(tmp_path):
+    directory = make_model_dir(tmp_path / "exp", quantizer="identity", quantizer_conf={})
+    tokenizer = SiTok.from_pretrained(directory, vocoder_conf={"iterations": 1})
+    latents = tokenizer.analyze([speech(5.0)], 24000)
+    wav = tokenizer.decode(latents, num_samples=[119999], chunk_seconds=1, **FAST)[0]
+    assert wav.shape == (119999,)
+    first = tokenizer.decode_mel([latents[0][: 13 + 8]], **FAST)[0]
+    layout = chunked.token_layout(tokenizer, 1)
+    mel = next(chunked.chunked_mel(tokenizer, latents[0], layout, SAMPLING, 3))
+    np.testing.assert_allclose(mel, first[: len(mel)], atol=1e-4)
+
+
 def test_other_stacking_factors(tmp_path):
     tokenizer = SiTok.from_pretrained(make_model_dir(tmp_path / "exp", model_conf={"stacking_factor": 8}))
     assert chunked.token_layout(tokenizer, 2.0) == Layout(13, 8, 4, 2)
