@@ -16,6 +16,7 @@ import sitok_espnet
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.slots import SLOTS, build_model
+from sitok_espnet.vocoder.choices import PACKED_VOCODER
 
 UNTRAINED = "untrained"
 PACKED_WEIGHTS = "model.pth"
@@ -158,8 +159,12 @@ def model_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config.get(key) for key in keys}
 
 
-def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = None) -> Path:
+def pack(
+    experiment: str | Path, output: str | Path, checkpoint: str | None = None, vocoder: str | Path | None = None
+) -> Path:
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
+
+    ``vocoder``, an experiment directory of vocos_train, is packed into it and becomes the default of inference.
 
     It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
     at that place is an error.
@@ -188,6 +193,11 @@ def pack(experiment: str | Path, output: str | Path, checkpoint: str | None = No
     (temporary / "config.yaml").write_text(
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
+    if vocoder is not None:
+        # Imported here: it imports this module, and is slow to import.
+        from sitok_espnet.vocoder.vocos import pack_vocoder
+
+        pack_vocoder(vocoder, temporary / PACKED_VOCODER, loaded.model.feats_extract.config)
     before = output.with_name(output.name + ".before")
     shutil.rmtree(before, ignore_errors=True)
     if output.exists():

@@ -18,7 +18,7 @@ from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
 from sitok_espnet.tokens import check_codes
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
-from sitok_espnet.vocoder.choices import build_vocoder
+from sitok_espnet.vocoder.choices import build_vocoder, choose_vocoder
 
 DECODE_BATCH_SECONDS = 120.0
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -81,7 +81,7 @@ class SiTok:
         checkpoint: str | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        vocoder: str = "griffin_lim",
+        vocoder: str | None = None,
         vocoder_conf: dict | None = None,
     ) -> "SiTok":
         """Open a packed or experiment directory.
@@ -91,7 +91,7 @@ class SiTok:
             checkpoint: file name in the directory, or "untrained"; None is the packed or best one.
             device: a torch device.
             dtype: float32, or bfloat16 for the transformer layers (quantization stays in float32; some tokens differ).
-            vocoder, vocoder_conf: name and options of the vocoder.
+            vocoder, vocoder_conf: name and options of the vocoder; None is the one packed with the model, or griffin_lim.
 
         Raises:
             SiTokError: nothing to load there, a checkpoint of another model or mel, an unusable device or option.
@@ -101,6 +101,7 @@ class SiTok:
         except (RuntimeError, AssertionError) as error:
             raise SiTokError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}): try cpu") from error
         loaded = load_model(directory, checkpoint=checkpoint, device=device)
+        vocoder, vocoder_conf = choose_vocoder(directory, vocoder, vocoder_conf)
         return cls(loaded, dtype, build_vocoder(vocoder, vocoder_conf, loaded.model.feats_extract.config))
 
     @property

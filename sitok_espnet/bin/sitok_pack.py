@@ -12,10 +12,11 @@ def main(cmd=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="experiment directory (stage 5)")
     parser.add_argument("--checkpoint", default=None, help="file name in it; default: best by its first criterion")
+    parser.add_argument("--vocoder", default=None, help="vocoder training (stage 6) to pack with it, its default then")
     parser.add_argument("--output_dir", required=True)
     args = parser.parse_args(cmd)
     try:
-        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint)}")
+        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint, args.vocoder)}")
     except SiTokError as error:
         print(f"sitok_pack: error: {error}", file=sys.stderr)
         return 2

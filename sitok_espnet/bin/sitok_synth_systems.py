@@ -21,13 +21,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cfg_scale", type=float, default=1.0, help="token guidance of reconstruction_cfg")
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the choice of other tokens")
     parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--vocoder", default="griffin_lim", help="mel to waveform")
+    parser.add_argument("--vocoder", default=None, help="griffin_lim or vocos; default: the packed one, or griffin_lim")
     parser.add_argument(
         "--vocoder_conf",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100; repeat it for more",
+        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeat it for more",
     )
     return parser
 
@@ -48,11 +48,13 @@ def run(args: argparse.Namespace) -> None:
     """Open the model and write the systems' audio."""
     from sitok_espnet.bin.open_model import parse_conf
     from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
-    from sitok_espnet.evaluate.systems import SYSTEMS, Workshop
+    from sitok_espnet.evaluate.systems import Workshop, default_systems
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
+    from sitok_espnet.vocoder.choices import choose_vocoder
 
-    vocoder = {"vocoder": args.vocoder, "vocoder_conf": parse_conf(args.vocoder_conf)}
+    name, conf = choose_vocoder(args.model, args.vocoder, parse_conf(args.vocoder_conf))
+    vocoder = {"vocoder": name, "vocoder_conf": conf}
 
     def open_model(checkpoint: str | None) -> SiTok:
         return SiTok.from_pretrained(args.model, checkpoint=checkpoint, device=args.device, **vocoder)
@@ -69,9 +71,10 @@ def run(args: argparse.Namespace) -> None:
         parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
         frame_rate=str(tokenizer.frame_rate),
         codebook_sizes=tokenizer.codebook_sizes,
+        vocoder_hash=tokenizer.vocoder.identity,
         **vocoder,
     )
-    synthesize(shop, card, Path(args.output_dir), args.systems or list(SYSTEMS))
+    synthesize(shop, card, Path(args.output_dir), args.systems or default_systems(name))
 
 
 if __name__ == "__main__":

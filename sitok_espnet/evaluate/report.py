@@ -26,6 +26,7 @@ COMPARISONS = (
     ("reconstruction", "other_tokens"),
     ("reconstruction", "untrained"),
 )
+VOCODERS = ("copy_synthesis", "copy_griffin_lim")  # compared where both were asked for
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def build_results(request: Request, scores: Scores) -> dict:
         },
         "bits_per_second": _attempt(lambda: _bits(request)),
         "speed": _attempt(lambda: _speed(request)),
-        "comparisons": [_compare(request, scores, *pair) for pair in COMPARISONS],
+        "comparisons": [_compare(request, scores, *pair) for pair in _pairs(request)],
         "mel_distance_closed": _attempt(lambda: _closed(request, scores)),
     }
 
@@ -248,6 +249,10 @@ def _speed(request: Request) -> dict:
         pairs = [Measurement(item[part], item["audio"]) for item in utterances]
         factors[part] = asdict(statistics.bootstrap(pairs, request.resamples, request.seed))
     return factors | {key: timing[key] for key in ("threads", "device", "steps", "cfg_scale", "batch", "machine")}
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    return [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
 
 
 def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:

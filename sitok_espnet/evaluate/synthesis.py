@@ -39,6 +39,7 @@ class ModelCard:
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
         vocoder_conf: its options, where they are not the defaults.
+        vocoder_hash: of its trained weights, None where it has none.
     """
 
     checkpoint: str
@@ -51,6 +52,7 @@ class ModelCard:
     vocoder: str
     ctc_not_run: str | None = None
     vocoder_conf: dict = field(default_factory=dict)
+    vocoder_hash: str | None = None
 
 
 def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Sequence[str]) -> None:
@@ -83,6 +85,7 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
         "model_hash": card.model_hash,
         "vocoder": card.vocoder,
         "vocoder_conf": card.vocoder_conf,
+        "vocoder_hash": card.vocoder_hash,
         "steps": shop.steps,
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
@@ -90,6 +93,8 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
     }
     if name == "original":
         return {"system": name, "data_hash": settings["data_hash"]}
+    if name == "copy_griffin_lim":
+        settings |= {"vocoder": "griffin_lim", "vocoder_conf": {}, "vocoder_hash": None}
     if name == TIMED:
         settings |= {"device": str(shop.tokenizer.device), "threads": torch.get_num_threads()}
     return settings

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.vocoder.choices import build_vocoder
 
 GROUP_SIZE = 4  # utterances of similar length that swap tokens with each other
 
@@ -85,6 +87,15 @@ def copy_synthesis(shop: Workshop) -> Iterator[np.ndarray]:
     for item in shop.inputs:
         wav = shop.read(item)
         yield shop.tokenizer.vocode([shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate)], [len(wav)])[0]
+
+
+def copy_griffin_lim(shop: Workshop) -> Iterator[np.ndarray]:
+    """The same with Griffin-Lim: what a trained vocoder must beat. By default only beside another vocoder."""
+    vocoder = build_vocoder("griffin_lim", None, shop.tokenizer.mel_config)
+    for item in shop.inputs:
+        wav = shop.read(item)
+        mel = torch.from_numpy(shop.tokenizer.log_mel(wav, shop.tokenizer.sample_rate))
+        yield vocoder(mel[None])[0, : len(wav)].numpy()
 
 
 def reconstruction(shop: Workshop) -> Iterator[np.ndarray]:
@@ -185,6 +196,7 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
     for function in (
         original,
         copy_synthesis,
+        copy_griffin_lim,
         reconstruction,
         reconstruction_cfg,
         untrained,
@@ -192,3 +204,8 @@ SYSTEMS: dict[str, Callable[[Workshop], Iterator[np.ndarray]]] = {
         other_tokens,
     )
 }
+
+
+def default_systems(vocoder: str) -> list[str]:
+    """All rows; copy_griffin_lim only where it differs from copy_synthesis."""
+    return [name for name in SYSTEMS if name != "copy_griffin_lim" or vocoder != "griffin_lim"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 TITLES = {
     "original": "original",
     "copy_synthesis": "copy synthesis",
+    "copy_griffin_lim": "copy synthesis, Griffin-Lim",
     "reconstruction": "reconstruction",
     "reconstruction_cfg": "reconstruction with CFG",
     "untrained": "untrained",

@@ -8,9 +8,13 @@ from sitok_espnet.sitok.mel.config import MelConfig
 
 
 class AbsVocoder(torch.nn.Module, ABC):
-    """Log-mel to waveform. `config` is the mel that the vocoder understands; it must be the model's own."""
+    """Log-mel to waveform. `config` is the mel that the vocoder understands; it must be the model's own.
+
+    `identity` is a hash of trained weights, None for a vocoder without any.
+    """
 
     config: MelConfig
+    identity: str | None = None
 
     @abstractmethod
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:

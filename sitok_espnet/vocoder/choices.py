@@ -1,12 +1,32 @@
 """Vocoders by name. Each is imported when it is asked for."""
 
 from importlib import import_module
+from pathlib import Path
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 
-CHOICES = {"griffin_lim": "sitok_espnet.vocoder.griffin_lim:GriffinLim"}
+CHOICES = {
+    "griffin_lim": "sitok_espnet.vocoder.griffin_lim:GriffinLim",
+    "vocos": "sitok_espnet.vocoder.vocos:Vocos",
+}
+PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer
+
+
+def choose_vocoder(directory: Path | str, name: str | None, conf: dict | None) -> tuple[str, dict]:
+    """Name and options of the vocoder for the tokenizer in `directory`.
+
+    Without a name it is the trained one that was packed with the tokenizer, else griffin_lim. The packed one is also
+    the default `path` of vocos.
+    """
+    packed = Path(directory, PACKED_VOCODER)
+    there = (packed / "config.yaml").is_file()
+    name = name or ("vocos" if there else "griffin_lim")
+    conf = dict(conf or {})
+    if name == "vocos" and there:
+        conf.setdefault("path", str(packed))
+    return name, conf
 
 
 def build_vocoder(name: str, conf: dict | None, config: MelConfig) -> AbsVocoder:
