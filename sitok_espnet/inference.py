@@ -91,7 +91,7 @@ class SiTok:
             checkpoint: file name in the directory, or "untrained"; None is the packed or best one.
             device: a torch device.
             dtype: float32, or bfloat16 for the transformer layers (quantization stays in float32; some tokens differ).
-            vocoder, vocoder_conf: name and options of the vocoder; None is the one packed with the model, or griffin_lim.
+            vocoder, vocoder_conf: its name and options; None is the one packed with the model, or griffin_lim.
 
         Raises:
             SiTokError: nothing to load there, a checkpoint of another model or mel, an unusable device or option.

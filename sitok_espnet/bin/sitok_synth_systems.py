@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeat it for more",
+        help="option of the vocoder, such as iterations=100, or path=DIR of a vocos training; repeat it for more",
     )
     return parser
 

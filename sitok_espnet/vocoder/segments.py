@@ -43,7 +43,9 @@ class SegmentCutter:
         """Cut `speech`; SiTokError for audio that is not one channel."""
         speech = data["speech"]
         if speech.ndim != 1:
-            raise SiTokError(f"utterance {uid}: expected one channel, got an array of shape {speech.shape}: run stage 2")
+            raise SiTokError(
+                f"utterance {uid}: expected one channel, got an array of shape {speech.shape}: run stage 2"
+            )
         surplus = max(len(speech) - self.samples, 0)
         start = int(np.random.randint(surplus + 1)) if self.random else surplus // 2
         context = context_frames(self.config) * self.config.hop_length

@@ -14,6 +14,7 @@ from sitok_espnet.sitok.slots import SLOTS, assumes_vocabulary, build_model, cou
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted([*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")])
+SHIPPED = [path for path in SHIPPED if path.parent.name != "vocoder"]  # tests/vocoder/test_gan_model.py builds those
 
 
 @pytest.mark.parametrize("size, billions", [("S", 0.63), ("B", 0.88), ("L", 1.12), ("XL", 1.61)])
