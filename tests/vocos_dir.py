@@ -14,7 +14,7 @@ TINY_VOCOS = {
     "generator_conf": {"dim": 16, "intermediate_dim": 24, "num_layers": 2, "prior": True},
     "discriminator_conf": {"periods": [], "fft_sizes": [256, 128], "mrd_channels": 4, "mrd_weight": 0.5},
     "model_conf": {"mel_weight": 10.0, "mel_scales": [[512, 40], [1024, 80]]},
-    "best_model_criterion": [["valid", "mel_l1", "min"]],
+    "best_model_criterion": [["valid", "selection", "min"]],
 }
 
 
@@ -31,8 +31,8 @@ def tiny_vocos(seed: int = 0, **changes) -> VocosGANModel:
 
 
 def make_vocoder_dir(directory: Path, seed: int = 0, **changes) -> Path:
-    """config.yaml and valid.mel_l1.best.pth of a random model."""
+    """config.yaml and valid.selection.best.pth of a random model."""
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(yaml.safe_dump(vocos_config(**changes)), encoding="utf-8")
-    torch.save(tiny_vocos(seed, **changes).state_dict(), directory / "valid.mel_l1.best.pth")
+    torch.save(tiny_vocos(seed, **changes).state_dict(), directory / "valid.selection.best.pth")
     return directory

@@ -71,7 +71,7 @@ def test_two_steps_open_as_a_vocoder(trained):
     state = torch.load(trained / "latest.pth", weights_only=True)
     assert state["generator_steps"] == 2 and all(v.is_floating_point() for v in state.values())
     vocoder = build_vocoder("vocos", {"path": str(trained)}, MelConfig())
-    assert vocoder.weights.name == "valid.mel_l1.best.pth"
+    assert vocoder.weights.name == "valid.selection.best.pth"
     wav = vocoder(torch.randn(1, 5, 128))
     assert wav.shape == (1, 2400) and wav.isfinite().all()
     last = build_vocoder("vocos", {"path": str(trained), "checkpoint": "latest.pth"}, MelConfig())
@@ -96,6 +96,7 @@ def test_resuming_repeats_the_uninterrupted_training(trained, config, corpus, tm
         (("--use_amp", "true"), "trains in float32 only"),
         (("--train_dtype", "float64"), "trains in float32 only"),
         (("--generator_conf", "width=3"), "generator_conf has unknown keys: width"),
+        (("--init_param", "nowhere.pth"), "nowhere.pth does not exist"),
         (("--segment_samples", "1000"), "1000 samples is no multiple of the mel's hop 480"),
     ],
 )

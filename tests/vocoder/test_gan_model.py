@@ -163,6 +163,11 @@ def test_validation_is_the_mel_distance_of_the_copy(batch):
             distances.append((log_mel(made) - log_mel(row[960:-960])).abs().mean())
     assert stats["mel_l1"].item() == pytest.approx(sum(distances).item() / 2, rel=1e-5)
     assert not set(stats) & set(other) and model.generator_steps == 0
+    assert stats["selection"] == stats["mel_l1"]
+    waiting = tiny_vocos(model_conf={**TINY_VOCOS["model_conf"], "discriminator_start_step": 1}).eval()
+    with torch.no_grad():
+        early = waiting(speech=batch)["stats"]
+    assert early["mel_l1"] == stats["mel_l1"] and early["selection"] == stats["mel_l1"] + 100
     with torch.no_grad():
         assert model(speech=batch)["stats"] == stats
 

@@ -117,13 +117,13 @@ def test_a_checkpoint_of_another_mel_than_its_configuration(tmp_path):
     other = MelConfig(floor=1e-4)
     config["feats_extract_conf"] = {"floor": 1e-4}
     (directory / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(SiTokError, match=f"valid.mel_l1.best.pth.*{CONFIG.hash()}.*{other.hash()}"):
+    with pytest.raises(SiTokError, match=f"valid.selection.best.pth.*{CONFIG.hash()}.*{other.hash()}"):
         build_vocoder("vocos", {"path": str(directory)}, other)
 
 
 def change_state(change):
     def edit(directory):
-        path = directory / "valid.mel_l1.best.pth"
+        path = directory / "valid.selection.best.pth"
         state = torch.load(path, weights_only=True)
         change(state)
         torch.save(state, path)
@@ -140,12 +140,12 @@ def change_config(**changes):
 
 
 def truncate(directory):
-    path = directory / "valid.mel_l1.best.pth"
+    path = directory / "valid.selection.best.pth"
     path.write_bytes(path.read_bytes()[:-200])
 
 
 def with_code(directory):
-    torch.save({"generator": torch.nn.Linear(1, 1)}, directory / "valid.mel_l1.best.pth")
+    torch.save({"generator": torch.nn.Linear(1, 1)}, directory / "valid.selection.best.pth")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def with_code(directory):
         (change_state(lambda s: s.pop("feats_extract.mel_hash")), "no feats_extract.mel_hash"),
         (change_config(generator_conf={"dim": 8}), "another generator_conf"),
         (change_config(generator_conf={"width": 8}), "generator_conf has unknown keys: width; legal keys are dim"),
-        (lambda d: (d / "valid.mel_l1.best.pth").unlink(), "does not exist .checkpoints there: none"),
+        (lambda d: (d / "valid.selection.best.pth").unlink(), "does not exist .checkpoints there: none"),
         (lambda d: (d / "config.yaml").write_text("encoder: llama"), "not the configuration of a vocoder"),
         (lambda d: (d / "config.yaml").unlink(), "holds no config.yaml"),
     ],
@@ -174,7 +174,7 @@ def test_damaged_directories_are_named(tmp_path, damage, message):
 def test_bad_options(vocoder_dir):
     with pytest.raises(SiTokError, match="vocoder vocos: bad vocoder_conf.*path"):
         build_vocoder("vocos", {}, CONFIG)
-    with pytest.raises(SiTokError, match="latest.pth does not exist .checkpoints there: valid.mel_l1.best.pth"):
+    with pytest.raises(SiTokError, match="latest.pth does not exist .checkpoints there: valid.selection.best.pth"):
         build_vocoder("vocos", {"path": str(vocoder_dir), "checkpoint": "latest.pth"}, CONFIG)
 
 
@@ -243,7 +243,7 @@ def test_the_table_has_both_ceilings(tmp_path, vocoder_dir, tiny_model_dir):
     assert settings["vocoder"] == "griffin_lim" and settings["vocoder_hash"] is None
     # A vocoder trained again under the same name is another vocoder; Griffin-Lim's row stays.
     stamps = {name: (made / name / "wav.scp").stat().st_mtime_ns for name in ("copy_synthesis", "copy_griffin_lim")}
-    torch.save(tiny_vocos(seed=1).state_dict(), vocoder / "valid.mel_l1.best.pth")
+    torch.save(tiny_vocos(seed=1).state_dict(), vocoder / "valid.selection.best.pth")
     assert sitok_synth_systems.main(arguments) == 0
     changed = {name for name, stamp in stamps.items() if (made / name / "wav.scp").stat().st_mtime_ns != stamp}
     assert changed == {"copy_synthesis"}
