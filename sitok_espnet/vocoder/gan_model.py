@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_gan_espnet_model import AbsGANESPnetModel
@@ -85,8 +86,11 @@ class VocosGANModel(AbsGANESPnetModel):
         if not (self.training and self.adversarial):
             # Parameters without a gradient are left alone by the optimizer, weight decay included.
             return torch.zeros((), device=speech.device, requires_grad=True), stats
-        fake, real = self._make(speech)
-        if torch.is_grad_enabled():
+        # With several processes, DDP overwrites the buffers that a kept graph needs: made again in the other turn.
+        keep = torch.is_grad_enabled() and not (dist.is_available() and dist.is_initialized())
+        with torch.set_grad_enabled(keep):
+            fake, real = self._make(speech)
+        if keep:
             self._made = (speech, fake, real)
         loss = self.discriminators.judge(fake, real)
         return loss, {**stats, "discriminator_loss": loss.detach()}
