@@ -15,13 +15,15 @@ from sitok_espnet.errors import SiTokError
 def check(directory: Path) -> int:
     """Return the number of utterances; SiTokError for the first problem found.
 
-    wav.scp, utt2spk and spk2utt are needed, text is optional and may have ids without a transcript; all have the same
-    ids in code-point order (LC_ALL=C sort), and spk2utt is the inverse of utt2spk.
+    wav.scp, utt2spk and spk2utt are needed, text (which may have ids without a transcript) and utt2lang are optional;
+    all have the same ids in code-point order (LC_ALL=C sort), and spk2utt is the inverse of utt2spk.
     """
     wav_scp = read_table(directory / "wav.scp")
     tables = {"wav.scp": wav_scp, "utt2spk": read_table(directory / "utt2spk")}
     if (directory / "text").is_file():
         tables["text"] = read_table(directory / "text", allow_empty_value=True)
+    if (directory / "utt2lang").is_file():
+        tables["utt2lang"] = read_table(directory / "utt2lang")
     if not wav_scp:
         raise SiTokError(f"{directory / 'wav.scp'} has no utterance")
     for name, table in tables.items():

@@ -92,8 +92,10 @@ def format_data_dir(in_dir: Path, out_dir: Path, fs: int, limits: Limits, nj: in
         if old.stem not in kept:
             old.unlink()
     text = read_table(in_dir / "text", allow_empty_value=True) if (in_dir / "text").is_file() else None
+    languages = read_table(in_dir / "utt2lang") if (in_dir / "utt2lang").is_file() else None
     write_table(out_dir / "utt2num_samples", {u: r.num_samples for u, r in kept.items()})
-    write_data_dir(out_dir, {u: r.path for u, r in kept.items()}, read_table(in_dir / "utt2spk"), text, keep=kept)
+    wavs = {u: r.path for u, r in kept.items()}
+    write_data_dir(out_dir, wavs, read_table(in_dir / "utt2spk"), text, keep=kept, utt2lang=languages)
     report = [f"{n} left out: {why}" for why, n in sorted(Counter(r.left_out for r in results if r.left_out).items())]
     if clipped := [r for r in results if r.clipped]:
         report.append(f"{sum(r.clipped for r in clipped)} samples in {len(clipped)} files clipped at full scale")
@@ -103,7 +105,7 @@ def format_data_dir(in_dir: Path, out_dir: Path, fs: int, limits: Limits, nj: in
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--in_dir", type=Path, required=True, help="with wav.scp, utt2spk and maybe text")
+    parser.add_argument("--in_dir", type=Path, required=True, help="with wav.scp, utt2spk and maybe text and utt2lang")
     parser.add_argument("--out_dir", type=Path, required=True)
     parser.add_argument("--fs", type=int, default=24000, help="sampling rate in Hz")
     parser.add_argument("--min_duration", type=float, help="seconds; shorter utterances are left out")

@@ -69,19 +69,21 @@ def write_data_dir(
     utt2spk: Mapping[str, str],
     text: Mapping[str, str] | None = None,
     keep: Iterable[str] | None = None,
+    utt2lang: Mapping[str, str] | None = None,
 ) -> int:
-    """Write wav.scp, utt2spk, spk2utt and, when given, text; `keep` restricts them to some ids. Returns the count.
+    """Write wav.scp, utt2spk, spk2utt and, when given, text and utt2lang; `keep` restricts them to some ids.
 
-    Without text, one of an earlier run is removed.
+    A text or utt2lang of an earlier run that is not given now is removed. Returns the number of utterances.
     """
     directory = Path(directory)
     ids = sorted(wav_scp if keep is None else keep)
     speakers = {i: utt2spk[i] for i in ids}
     write_table(directory / "utt2spk", speakers)
     write_table(directory / "spk2utt", speaker_to_utterances(speakers))
-    if text is not None:
-        write_table(directory / "text", {i: text[i] for i in ids})
-    else:
-        (directory / "text").unlink(missing_ok=True)
+    for name, table in (("text", text), ("utt2lang", utt2lang)):
+        if table is not None:
+            write_table(directory / name, {i: table[i] for i in ids})
+        else:
+            (directory / name).unlink(missing_ok=True)
     write_table(directory / "wav.scp", {i: wav_scp[i] for i in ids})  # last: what later stages look for
     return len(ids)

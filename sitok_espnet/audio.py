@@ -42,6 +42,15 @@ def check_waveform(wav, name: str) -> np.ndarray:
     return array
 
 
+def check_sample_rate(rate: int, wanted: int) -> None:
+    """SiTokError with the remedy unless audio of ``rate`` Hz is what the model needs."""
+    if rate != wanted:
+        raise SiTokError(
+            f"the audio has {rate} Hz, the model needs {wanted} Hz: call "
+            f"sitok_espnet.resample(wav, {rate}, {wanted}), or give --resample on the command line"
+        )
+
+
 def _check_riff_length(path: Path) -> None:
     """libsndfile reads a cut-off WAV without a word: compare the size in the header with the file's."""
     with open(path, "rb") as file:

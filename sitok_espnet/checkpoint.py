@@ -160,11 +160,17 @@ def model_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(
-    experiment: str | Path, output: str | Path, checkpoint: str | None = None, vocoder: str | Path | None = None
+    experiment: str | Path,
+    output: str | Path,
+    checkpoint: str | None = None,
+    vocoder: str | Path | None = None,
+    half: bool = False,
 ) -> Path:
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
 
     ``vocoder``, an experiment directory of vocos_train, is packed into it and becomes the default of inference.
+    ``half`` stores weights as float16, half the size; the packed model is then the rounded one, with a hash (and some
+    codes) of its own.
 
     It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
     at that place is an error.
@@ -173,10 +179,15 @@ def pack(
     if output.exists() and not _is_replaceable(output):
         raise SiTokError(f"{output.name} exists and is not a packed model: give --output_dir a new folder")
     loaded = load_model(experiment, checkpoint)
+    state = loaded.model.state_dict()
+    if half:
+        state = round_to_half(state)
     config = model_config(loaded.config) | {
         "package_version": sitok_espnet.__version__,
         "mel_hash": loaded.model.feats_extract.config.hash(),
-        "model_hash": loaded.model_hash,
+        "model_hash": hash_model(
+            loaded.config, {k: v.float() if v.dtype == torch.half else v for k, v in state.items()}
+        ),
         "packed_from": loaded.weights.name if loaded.weights else UNTRAINED,
     }
     temporary = output.with_name(output.name + ".tmp")
@@ -189,7 +200,7 @@ def pack(
     if pieces is not None:
         shutil.copyfile(pieces, temporary / PACKED_PIECES)
         config["bpemodel"] = PACKED_PIECES
-    torch.save(loaded.model.state_dict(), temporary / PACKED_WEIGHTS)
+    torch.save(state, temporary / PACKED_WEIGHTS)
     (temporary / "config.yaml").write_text(
         yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
@@ -205,6 +216,15 @@ def pack(
     temporary.rename(output)
     shutil.rmtree(before, ignore_errors=True)
     return output
+
+
+def round_to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Float32 tensors as float16, the others as they are; SiTokError where a value is too large for it."""
+    rounded = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
+    for name, value in rounded.items():
+        if not value.isfinite().all():
+            raise SiTokError(f"{name} has values beyond float16: pack it without --half")
+    return rounded
 
 
 def _is_replaceable(folder: Path) -> bool:

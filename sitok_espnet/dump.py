@@ -71,7 +71,7 @@ def dump_tokens(
     if not tokenizer.num_codebooks:
         raise SiTokError(
             f"quantizer {tokenizer.config.get('quantizer')!r} is continuous and has no codes: nothing to dump "
-            f"(model {tokenizer.directory})"
+            f"(model {tokenizer.directory}); go on with stage 8, or train with a quantizer that has codes"
         )
     if not inputs:
         raise SiTokError("nothing to dump: the list of utterances is empty")

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sitok_espnet.audio import check_waveform
+from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
+from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.prompts import check_prompts, pad_prompts
+from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
+from sitok_espnet.sampling import sampling_options
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
+from sitok_espnet.streaming import EncodeStream
 from sitok_espnet.tokens import check_codes
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 from sitok_espnet.vocoder.choices import build_vocoder, choose_vocoder
@@ -91,7 +94,7 @@ class SiTok:
             checkpoint: file name in the directory, or "untrained"; None is the packed or best one.
             device: a torch device.
             dtype: float32, or bfloat16 for the transformer layers (quantization stays in float32; some tokens differ).
-            vocoder, vocoder_conf: its name and options; None is the one packed with the model, or griffin_lim.
+            vocoder, vocoder_conf: name and options of the vocoder; None is the packed one, or griffin_lim.
 
         Raises:
             SiTokError: nothing to load there, a checkpoint of another model or mel, an unusable device or option.
@@ -136,7 +139,8 @@ class SiTok:
 
     @property
     def bits_per_second(self) -> float:
-        """Frame rate times the sum of log2 of the codebook sizes."""
+        """Frame rate times the sum of log2 of the codebook sizes; SiTokError for a continuous model."""
+        self._require_codes("have a bit rate")
         return float(self.frame_rate) * sum(math.log2(size) for size in self.codebook_sizes)
 
     def num_tokens(self, num_samples: int) -> int:
@@ -151,7 +155,8 @@ class SiTok:
         Args:
             wavs: 1-D float arrays (numpy or torch) of any lengths >= 1, within [-1, 1].
             sample_rate: theirs, in Hz; must be the model's.
-            batch_seconds: bound of a batch, padding included.
+            batch_seconds: bound of a batch, padding included. A longer waveform is a batch of its own, and streamed, in
+                bounded memory, where the encoder has an attention window.
 
         Returns:
             int64 (T, N) arrays, in the order of `wavs`.
@@ -160,17 +165,36 @@ class SiTok:
             SiTokError: wrong rate, no samples, NaN, several channels; a model without codes.
         """
         self._require_codes("encode to tokens")
+        return self.analyze(wavs, sample_rate, batch_seconds)
+
+    def analyze(self, wavs: Sequence, sample_rate: int, batch_seconds: float = 120.0) -> list[np.ndarray]:
+        """What `decode` reads of waveforms: tokens as `encode` gives them, or the float32 (T, D) latents of a model
+        without codes (quantizer: identity), which can so be resynthesized and scored. Arguments as in encode."""
         checked = self._check_wavs(wavs, sample_rate)
         if not batch_seconds > 0:
             raise SiTokError(f"batch_seconds must be positive, got {batch_seconds}")
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
+        budget = batch_seconds * self.sample_rate
+        bounded = self.num_codebooks > 0 and self.model.encoder.attention_window is not None
         with self._computing():
-            for batch in make_batches([len(wav) for wav in checked], batch_seconds * self.sample_rate):
-                codes, lengths = self.model.encode(*self._pad_wavs([checked[i] for i in batch]))
-                codes, lengths = codes.cpu().numpy().astype(np.int64), lengths.tolist()
+            for batch in make_batches([len(wav) for wav in checked], budget):
+                if bounded and len(checked[batch[0]]) > budget:
+                    results[batch[0]] = self.stream().encode_whole(checked[batch[0]], sample_rate)
+                    continue
+                codes, lengths = self.model.analyze(*self._pad_wavs([checked[i] for i in batch]))
+                codes, lengths = codes.cpu().numpy(), lengths.tolist()
                 for row, index in enumerate(batch):
                     results[index] = codes[row, : lengths[row]].copy()
         return results
+
+    def stream(self) -> EncodeStream:
+        """Encode one utterance while it arrives: ``push(chunk, sample_rate)``, ``flush()`` return its tokens (t, N).
+
+        Raises:
+            SiTokError: a model without codes, or an encoder that cannot stream.
+        """
+        self._require_codes("stream tokens")
+        return EncodeStream(self.model, self._computing)
 
     def log_mel(self, wav, sample_rate: int) -> np.ndarray:
         """One waveform (S,) -> (F, M) float32 natural-log mel."""
@@ -208,11 +232,12 @@ class SiTok:
         seed: int = 0,
         num_samples: Sequence[int] | None = None,
         prompt: Sequence | None = None,
+        chunk_seconds: float | None = None,
     ) -> list[np.ndarray]:
         """Tokens to waveforms.
 
         Args:
-            codes: integer (T, N) arrays.
+            codes: integer (T, N) arrays; of a model without codes what `analyze` gives.
             steps: solver steps of the decoder; None is 16 (a regression decoder has none, and refuses a number).
             cfg_scale: weight of token classifier-free guidance, 0 is off.
             seed: of every utterance's noise; the noise depends on nothing else.
@@ -220,6 +245,8 @@ class SiTok:
             prompt: for every utterance (codes (P, N), natural-log mel (F, M) of the same speech, as `log_mel` gives
                 it), or None. The decoder continues it; it is not part of the result. Needs a decoder trained with
                 prompt: true. Take it from another utterance of the speaker, never from the target.
+            chunk_seconds: decode utterances that are longer in windows of about this length, in bounded memory
+                (sitok_espnet/chunked.py); None decodes them whole.
 
         Returns:
             float32 (num_samples,) waveforms at `sample_rate`.
@@ -230,6 +257,9 @@ class SiTok:
         checked = self._check_codes(codes)
         if num_samples is not None:
             self._check_num_samples(checked, num_samples)
+        if chunk_seconds is not None:
+            sampling = sampling_options(steps, cfg_scale, seed)
+            return decode_in_chunks(self, checked, chunk_seconds, num_samples, sampling, int(seed), prompt)
         return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt), num_samples)
 
     def decode_mel(
@@ -241,29 +271,35 @@ class SiTok:
         prompt: Sequence | None = None,
     ) -> list[np.ndarray]:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
-        try:
-            sampling = SamplingConfig(steps=steps, cfg_scale=cfg_scale)
-        except ValueError as error:
-            raise SiTokError(f"decode: {error}") from error
+        sampling = sampling_options(steps, cfg_scale, seed)
         checked = self._check_codes(codes)
         prompts = check_prompts(self.model, prompt, len(checked))
-        k, n_mels = self.stacking_factor, self.mel_config.n_mels
         longest = max((len(item) for item in checked), default=0)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise SiTokError(f"seed must be a non-negative integer, got {seed!r}")
-        draw = utterance_noise(int(seed), k * longest, n_mels).to(self.device)
+        draw = utterance_noise(int(seed), self.stacking_factor * longest, self.mel_config.n_mels)
         results: list[np.ndarray] = [np.empty(0)] * len(checked)
-        with self._computing():
-            for batch in self._token_batches(checked, [0 if p is None else len(p.codes) for p in prompts]):
-                padded, lengths = self._pad_codes([checked[i] for i in batch])
-                noise = draw[: k * padded.shape[1]]
-                # Each row has the same draw; what lies beyond its length cannot matter.
-                before = pad_prompts([prompts[i] for i in batch], self.device)
-                mel = self.model.decode(padded, lengths, noise.expand(len(batch), -1, -1), sampling, before)
-                mel = mel.float().cpu().numpy()
-                for row, index in enumerate(batch):
-                    results[index] = mel[row, : k * len(checked[index])].copy()
+        for batch in self._token_batches(checked, [0 if p is None else len(p.codes) for p in prompts]):
+            before = [prompts[i] for i in batch]
+            mels = self.mel_from_noise([checked[i] for i in batch], draw, sampling, before)
+            for index, mel in zip(batch, mels, strict=True):
+                results[index] = mel
         return results
+
+    def mel_from_noise(
+        self,
+        codes: list[np.ndarray],
+        noise: torch.Tensor,
+        sampling: SamplingConfig,
+        prompts: Sequence[Prompt | None],
+    ) -> list[np.ndarray]:
+        """One batch of checked codes (T, N), with prompts, and one draw (>= k * longest T, M) for all: (kT, M) mels."""
+        k = self.stacking_factor
+        with self._computing():
+            padded, lengths = self._pad_codes(codes)
+            # Each row has the same draw; what lies beyond its length cannot matter.
+            draws = noise[: k * padded.shape[1]].to(self.device).expand(len(codes), -1, -1)
+            mel = self.model.decode(padded, lengths, draws, sampling, pad_prompts(prompts, self.device))
+            mel = mel.float().cpu().numpy()
+        return [mel[row, : k * len(item)].copy() for row, item in enumerate(codes)]
 
     def vocode(self, log_mels: Sequence, num_samples: Sequence[int] | None = None) -> list[np.ndarray]:
         """(F, M) natural-log mels to waveforms of num_samples (default hop * F), each on its own.
@@ -292,11 +328,11 @@ class SiTok:
         return wavs
 
     def resynthesize(self, wavs: Sequence, sample_rate: int, **options) -> list[np.ndarray]:
-        """encode, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
+        """analyze, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
         if "num_samples" in options:
             raise SiTokError("resynthesize takes the lengths from the waveforms: leave num_samples out")
         checked = self._check_wavs(wavs, sample_rate)
-        codes = self.encode(checked, sample_rate)
+        codes = self.analyze(checked, sample_rate)
         return self.decode(codes, num_samples=[len(wav) for wav in checked], **options)
 
     # ---------------------------------------------------------------- helpers
@@ -316,11 +352,7 @@ class SiTok:
             )
 
     def _check_wavs(self, wavs: Sequence, sample_rate: int) -> list[np.ndarray]:
-        if sample_rate != self.sample_rate:
-            raise SiTokError(
-                f"the audio has {sample_rate} Hz, the model needs {self.sample_rate} Hz: call "
-                f"sitok_espnet.resample(wav, {sample_rate}, {self.sample_rate}), or give --resample on the command line"
-            )
+        check_sample_rate(sample_rate, self.sample_rate)
         if getattr(wavs, "ndim", None) is not None:
             raise SiTokError(
                 f"expected a list of 1-D waveforms, got one array of shape {tuple(wavs.shape)}: pass [wav] for one"
@@ -335,12 +367,23 @@ class SiTok:
         return torch.from_numpy(padded).to(self.device), lengths.to(self.device)
 
     def _check_codes(self, codes: Sequence) -> list[np.ndarray]:
-        self._require_codes("decode tokens")
         if getattr(codes, "ndim", None) is not None:
             raise SiTokError(
                 f"expected a list of (T, N) codes, got one array of shape {tuple(codes.shape)}: pass [codes]"
             )
+        if not self.num_codebooks:
+            return [self._check_latents(item, f"latents {index}") for index, item in enumerate(codes)]
         return [check_codes(item, self.codebook_sizes, f"codes {index}") for index, item in enumerate(codes)]
+
+    def _check_latents(self, latents, name: str) -> np.ndarray:
+        """What `analyze` gave for a model without codes; SiTokError for anything else, integer codes by name."""
+        array = latents.detach().cpu().numpy() if hasattr(latents, "detach") else np.asarray(latents)
+        if not np.issubdtype(array.dtype, np.floating):
+            self._require_codes("decode tokens")
+        width = self.model.quantizer.codebook_dim
+        if array.ndim != 2 or array.shape[1] != width or len(array) == 0 or not np.isfinite(array).all():
+            raise SiTokError(f"{name}: expected finite numbers of shape (T, {width}) with T >= 1, got {array.shape}")
+        return array.astype(np.float32)
 
     def _check_num_samples(self, codes: list[np.ndarray], num_samples: Sequence[int]) -> None:
         if len(num_samples) != len(codes):
@@ -359,7 +402,8 @@ class SiTok:
         return make_batches(lengths, DECODE_BATCH_SECONDS * float(self.frame_rate))
 
     def _pad_codes(self, codes: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        padded = np.zeros((len(codes), max(len(item) for item in codes), self.num_codebooks), dtype=np.int64)
+        longest, width = max(len(item) for item in codes), codes[0].shape[1]
+        padded = np.zeros((len(codes), longest, width), dtype=codes[0].dtype)
         for row, item in enumerate(codes):
             padded[row, : len(item)] = item
         lengths = torch.tensor([len(item) for item in codes], dtype=torch.long)

@@ -28,7 +28,7 @@ def check_prompts(model: SiTokModel, prompts: Sequence | None, count: int) -> li
 
     Raises:
         SiTokError: another number of prompts, unknown codes, a mel that does not belong to the codes, a model whose
-            decoder was not trained with prompts.
+            decoder was not trained with prompts, or that has no codes.
     """
     if prompts is None:
         return [None] * count
@@ -39,6 +39,8 @@ def check_prompts(model: SiTokModel, prompts: Sequence | None, count: int) -> li
             "the decoder of this model was trained without mel prompts: leave prompt out, or refine the decoder with "
             "decoder_conf prompt: true (regression takes none)"
         )
+    if not model.quantizer.codebook_sizes and any(prompt is not None for prompt in prompts):
+        raise SiTokError("a prompt is codes and mel, but the quantizer of this model is continuous: leave prompt out")
     return [None if prompt is None else _check(model, prompt, f"prompt {i}") for i, prompt in enumerate(prompts)]
 
 

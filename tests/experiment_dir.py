@@ -1,5 +1,6 @@
 """An experiment directory with a tiny complete model, as training leaves it, for tests of inference."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def experiment_config(**changes) -> dict:
 def make_model_dir(directory: Path, **changes) -> Path:
     """An experiment directory (config.yaml, statistics, valid.loss.best.pth) of a seeded, untrained tiny model.
 
-    The codebook is initialised from the latents of generated speech, so that tokens vary; layers of the decoder that
+    Codebooks are initialised from the latents of generated speech, so that tokens vary; layers of the decoder that
     start at zero are made random, so that its output depends on the tokens.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,20 @@ def make_model_dir(directory: Path, **changes) -> Path:
         with torch.no_grad():
             latents, tokens = model.latents(wavs, lengths)
             model.quantizer.train()
-            model.quantizer(latents, tokens)  # pools the latents
-            model.quantizer.update_codebook()  # draws the entries from them
+            for _ in range(200):  # codebooks of a chain are initialised one after the other
+                model.quantizer(latents, tokens)  # pools the latents
+                model.quantizer.update_codebook()  # draws the entries from them
+                if all(codebook.initialised for codebook in getattr(model.quantizer, "chain", ())):
+                    break
     torch.save(model.state_dict(), directory / "valid.loss.best.pth")
+    return directory
+
+
+def refine_model_dir(base: Path, directory: Path, scale: float = 1.05) -> Path:
+    """A copy of an experiment with another decoder and the same tokens, as stage 6 leaves it."""
+    shutil.copytree(base, directory)
+    path = directory / "valid.loss.best.pth"
+    state = torch.load(path, weights_only=True)
+    state = {key: value * scale if key.startswith("decoder.output") else value for key, value in state.items()}
+    torch.save(state, path)
     return directory

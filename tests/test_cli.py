@@ -80,6 +80,22 @@ def test_encode_and_decode_equal_the_api(run, corpus, tiny_tokenizer, tmp_path):
             np.testing.assert_allclose(got, np.clip(wav, -1, 1), atol=2e-4)
 
 
+def test_decode_in_chunks_equals_the_api(run, tiny_tokenizer, tmp_path):
+    wav = speech(5.0, seed=4)
+    soundfile.write(tmp_path / "a.wav", wav, 24000, "FLOAT")
+    codes = tiny_tokenizer.encode([wav], 24000)
+    expected = tiny_tokenizer.decode(codes, steps=2, num_samples=[len(wav)], chunk_seconds=1.5)[0]
+    run("encode", tmp_path / "a.wav", "-o", tmp_path / "a.ark")
+    run("decode", tmp_path / "a.ark", "-o", tmp_path / "one", "--chunk_seconds", "1.5", *FAST)
+    run("resynth", tmp_path / "a.wav", "-o", tmp_path / "two", "--chunk_seconds", "1.5", *FAST)
+    for folder in ("one", "two"):
+        np.testing.assert_allclose(read_audio(tmp_path / folder / "a.wav")[0], np.clip(expected, -1, 1), atol=2e-4)
+    assert np.abs(expected - tiny_tokenizer.decode(codes, steps=2, num_samples=[len(wav)])[0]).max() > 0.01
+    assert "chunk_seconds" in run(
+        "decode", tmp_path / "a.ark", "-o", tmp_path / "x", "--chunk_seconds", "0", fails=True
+    )
+
+
 def test_token_file_can_be_moved_together_and_replaced(run, corpus, tmp_path):
     first, second = (item.location for item in read_scp(corpus / "wav.scp")[:2])
     run("encode", first, second, "-o", tmp_path / "a" / "x.ark")

@@ -126,6 +126,16 @@ def test_bad_prompts_are_explained(prompted, prompt, message):
         prompted.decode([np.zeros((2, 1), int)], prompt=prompt)
 
 
+def test_a_continuous_model_takes_no_prompt(tmp_path, wavs):
+    conf = {**LAYERS, **CONF["flow_matching"]}
+    tokenizer = SiTok.from_pretrained(
+        make_model_dir(tmp_path / "exp", quantizer="identity", quantizer_conf={}, decoder_conf=conf)
+    )
+    latents = tokenizer.analyze(wavs[2:3], 24000)
+    with pytest.raises(SiTokError, match="continuous: leave prompt out"):
+        tokenizer.decode(latents, prompt=[(latents[0], tokenizer.log_mel(wavs[2], 24000))])
+
+
 def test_a_model_without_prompts_refuses_them(tiny_tokenizer):
     codes = [np.zeros((2, 1), int)]
     plain = tiny_tokenizer.decode_mel(codes, steps=1)[0]

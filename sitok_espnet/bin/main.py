@@ -79,13 +79,19 @@ def _add_decoder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="solver steps (default: 16; a regression decoder has none)")
     parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance, 0 is off (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument(
+        "--chunk_seconds",
+        type=float,
+        metavar="S",
+        help="decode longer utterances in overlapping windows, in bounded memory (default: whole)",
+    )
     parser.add_argument("--vocoder", help="griffin_lim, or vocos (default: the packed one, or griffin_lim)")
     parser.add_argument(
         "--vocoder_conf",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100, or path=DIR of a vocos training; repeat it for more",
+        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeatable",
     )
 
 

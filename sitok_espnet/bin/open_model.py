@@ -1,6 +1,7 @@
 """From the options that all verbs with a model share to a SiTok."""
 
 import argparse
+from pathlib import Path
 
 import yaml
 
@@ -14,6 +15,12 @@ def open_model(args: argparse.Namespace) -> SiTok:
     if hasattr(args, "vocoder"):
         vocoder = {"vocoder": args.vocoder, "vocoder_conf": parse_conf(args.vocoder_conf)}
     return SiTok.from_pretrained(args.model, args.checkpoint, args.device, DTYPES[args.dtype], **vocoder)
+
+
+def split_checkpoint(model: str) -> tuple[str, str | None]:
+    """A model's folder, or a checkpoint in it (``exp/sitok_x/30epoch.pth``) -> folder, file name or None."""
+    path = Path(model)
+    return (str(path.parent), path.name) if path.suffix == ".pth" else (model, None)
 
 
 def parse_conf(pairs: list[str]) -> dict:

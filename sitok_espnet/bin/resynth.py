@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
         for start in range(0, len(inputs), ENCODED_TOGETHER):
             part = inputs[start : start + ENCODED_TOGETHER]
             wavs = [load_at_rate(item, tokenizer.sample_rate, args.resample) for item in part]
-            codes = tokenizer.encode(wavs, tokenizer.sample_rate, args.batch_seconds)
+            codes = tokenizer.analyze(wavs, tokenizer.sample_rate, args.batch_seconds)
             items += [(item.utt, code, len(wav)) for item, code, wav in zip(part, codes, wavs, strict=True)]
             bar.update(len(part))
     decode_to_files(tokenizer, items, Path(args.output), args)

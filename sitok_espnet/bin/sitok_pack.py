@@ -13,10 +13,11 @@ def main(cmd=None) -> int:
     parser.add_argument("--model", required=True, help="experiment directory (stage 5)")
     parser.add_argument("--checkpoint", default=None, help="file name in it; default: best by its first criterion")
     parser.add_argument("--vocoder", default=None, help="vocoder training (stage 6) to pack with it, its default then")
+    parser.add_argument("--half", action="store_true", help="float16 weights: half the size, rounded")
     parser.add_argument("--output_dir", required=True)
     args = parser.parse_args(cmd)
     try:
-        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint, args.vocoder)}")
+        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint, args.vocoder, args.half)}")
     except SiTokError as error:
         print(f"sitok_pack: error: {error}", file=sys.stderr)
         return 2

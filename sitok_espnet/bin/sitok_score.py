@@ -41,24 +41,24 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
+    from sitok_espnet.evaluate.earlier import row_order
     from sitok_espnet.evaluate.files import read_json, write_json, write_text
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.plots import draw_utterances
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
     from sitok_espnet.evaluate.report import Request, build_results, measure
     from sitok_espnet.evaluate.synthesis import TOKENIZER
-    from sitok_espnet.evaluate.systems import default_systems
     from sitok_espnet.evaluate.table import render
 
     for option in ("resamples", "nj"):
         if getattr(args, option) < 1:
             raise SiTokError(f"--{option} must be at least 1, not {getattr(args, option)}")
     card = Path(args.eval_dir, TOKENIZER)
-    vocoder = read_json(card)["vocoder"] if card.is_file() else "griffin_lim"
+    card = read_json(card) if card.is_file() else {}
     request = Request(
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
-        systems=tuple(args.systems or default_systems(vocoder)),
+        systems=tuple(args.systems or row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()))),
         metrics=tuple(args.metrics or METRICS),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,

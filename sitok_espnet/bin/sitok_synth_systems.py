@@ -1,6 +1,7 @@
 """Synthesize the test set with every system of the score table (stage 8, first half)."""
 
 import argparse
+import functools
 import hashlib
 import logging
 import sys
@@ -14,6 +15,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", required=True, help="experiment directory (stage 5) or packed directory (stage 9)")
     parser.add_argument("--checkpoint", default=None, help="file name in it; default: the packed or best one")
+    parser.add_argument(
+        "--earlier",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="a model that --model was refined from (MODEL may end with a checkpoint's name): one more row, "
+        "reconstruction_NAME; repeat it for more",
+    )
     parser.add_argument("--data_dir", required=True, help="directory with wav.scp, formatted by stage 2")
     parser.add_argument("--output_dir", required=True, help="evaluation directory to fill")
     parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="which ones; default: all")
@@ -27,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="option of the vocoder, such as iterations=100, or path=DIR of a vocos training; repeat it for more",
+        help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeatable",
     )
     return parser
 
@@ -46,9 +55,10 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Open the model and write the systems' audio."""
-    from sitok_espnet.bin.open_model import parse_conf
+    from sitok_espnet.bin.open_model import parse_conf, split_checkpoint
+    from sitok_espnet.evaluate.earlier import parse_earlier
     from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
-    from sitok_espnet.evaluate.systems import Workshop, default_systems
+    from sitok_espnet.evaluate.systems import Workshop
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
     from sitok_espnet.vocoder.choices import choose_vocoder
@@ -56,16 +66,19 @@ def run(args: argparse.Namespace) -> None:
     name, conf = choose_vocoder(args.model, args.vocoder, parse_conf(args.vocoder_conf))
     vocoder = {"vocoder": name, "vocoder_conf": conf}
 
-    def open_model(checkpoint: str | None) -> SiTok:
-        return SiTok.from_pretrained(args.model, checkpoint=checkpoint, device=args.device, **vocoder)
+    def open_model(model: str, checkpoint: str | None) -> SiTok:
+        return SiTok.from_pretrained(model, checkpoint=checkpoint, device=args.device, **vocoder)
 
     inputs = sorted(read_scp(Path(args.data_dir, "wav.scp")), key=lambda item: item.utt)
-    tokenizer = open_model(args.checkpoint)
-    shop = Workshop(inputs, tokenizer, lambda: open_model("untrained"), args.steps, args.cfg_scale, args.seed)
+    tokenizer = open_model(args.model, args.checkpoint)
+    earlier = [parse_earlier(pair, lambda model: open_model(*split_checkpoint(model))) for pair in args.earlier]
+    untrained = functools.partial(open_model, args.model, "untrained")
+    shop = Workshop(inputs, tokenizer, untrained, args.steps, args.cfg_scale, args.seed)
     config_file = Path(args.model, "config.yaml")
     card = ModelCard(
         checkpoint=args.checkpoint or "default",
         model_hash=tokenizer.model_hash,
+        codes_hash=tokenizer.codes_hash,
         mel_hash=tokenizer.mel_config.hash(),
         config_hash=hashlib.sha256(config_file.read_bytes()).hexdigest()[:16],
         parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
@@ -74,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         vocoder_hash=tokenizer.vocoder.identity,
         **vocoder,
     )
-    synthesize(shop, card, Path(args.output_dir), args.systems or default_systems(name))
+    synthesize(shop, card, Path(args.output_dir), args.systems, earlier)
 
 
 if __name__ == "__main__":

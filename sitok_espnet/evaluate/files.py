@@ -60,3 +60,9 @@ def read_transcripts(path: Path) -> dict[str, str]:
             raise SiTokError(f"{path}:{number}: utterance {utterance} occurs twice")
         transcripts[utterance] = transcript.strip()
     return transcripts
+
+
+def read_languages(text_file: Path) -> dict[str, str]:
+    """Kaldi's ``utt2lang`` beside a ``text``: utterance -> language code; empty where there is none."""
+    path = text_file.with_name("utt2lang")
+    return read_transcripts(path) if path.is_file() else {}

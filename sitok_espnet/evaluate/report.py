@@ -11,6 +11,7 @@ import numpy as np
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics, synthesis
 from sitok_espnet.evaluate.codebook import bits_per_second, codebook_use
+from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
 from sitok_espnet.evaluate.files import read_json, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
@@ -78,8 +79,7 @@ def measure(request: Request) -> Scores:
     text_file = request.data_dir / "text"
     texts = read_transcripts(text_file) if text_file.is_file() else {}
     texts = {item.utt: texts[item.utt] for item in references if texts.get(item.utt)}
-    train_texts = read_transcripts(request.train_text) if request.train_text else {}
-    context = MetricContext(tuple(train_texts.values()), tuple(texts.values()))
+    context = MetricContext.read(request.train_text, texts, request.data_dir)
     audio, missing_systems = {}, {}
     for system in request.systems:
         scp = request.eval_dir / system / "wav.scp"
@@ -209,27 +209,36 @@ def _model_card(request: Request) -> dict:
     return read_json(request.eval_dir / synthesis.TOKENIZER)
 
 
+def _codebook_sizes(request: Request) -> list[int]:
+    sizes = _model_card(request)["codebook_sizes"]
+    if not sizes:
+        raise SiTokError("the model is continuous (quantizer: identity): it has no codes")
+    return sizes
+
+
 def _train_codebook(request: Request) -> dict:
+    _codebook_sizes(request)
     if request.train_tokens is None:
         raise SiTokError("no token dump of the training set was given (option --train_tokens)")
     dump = open_tokens(request.train_tokens)
-    model_hash = _model_card(request)["model_hash"]
-    if dump.manifest["model_hash"] != model_hash:
+    # Not the model_hash: a refined decoder reads the tokens of the model before it.
+    wanted, found = _model_card(request).get("codes_hash"), dump.manifest["codes_hash"]
+    if found != wanted:
         raise SiTokError(
-            f"the dump {request.train_tokens} is of model {dump.manifest['model_hash']}, the scored one is {model_hash}"
+            f"the dump {request.train_tokens} has tokens of another model (codes_hash {found}) than the scored one "
+            f"({wanted})"
         )
     return asdict(codebook_use((codes for _, codes in dump), dump.manifest["codebook_sizes"]))
 
 
 def _test_codebook(request: Request) -> dict:
-    sizes = _model_card(request)["codebook_sizes"]
+    sizes = _codebook_sizes(request)
     tokens = read_json(request.eval_dir / synthesis.TOKENS)
     return asdict(codebook_use((np.array(codes, dtype=np.int64) for codes in tokens.values()), sizes))
 
 
 def _bits(request: Request) -> dict:
-    card = _model_card(request)
-    rate, sizes = card["frame_rate"], card["codebook_sizes"]
+    rate, sizes = _model_card(request)["frame_rate"], _codebook_sizes(request)
     return {
         "value": bits_per_second(rate, sizes),
         "tokens_per_second": str(Fraction(rate) * len(sizes)),
@@ -252,7 +261,8 @@ def _speed(request: Request) -> dict:
 
 
 def _pairs(request: Request) -> list[tuple[str, str]]:
-    return [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
+    pairs = [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
+    return pairs + [(REFINED, row) for row in request.systems if earlier_name(row)]
 
 
 def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:

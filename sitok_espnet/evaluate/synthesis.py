@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.earlier import REFINED, EarlierModel, row_order
 from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
 from sitok_espnet.evaluate.provenance import describe_machine
 from sitok_espnet.evaluate.systems import SYSTEMS, SystemUnavailable, Workshop
@@ -32,18 +33,20 @@ class ModelCard:
 
     Attributes:
         checkpoint: name of the weights' file.
-        model_hash, mel_hash, config_hash: 16 hex digits each.
+        model_hash, codes_hash, mel_hash, config_hash: 16 hex digits each.
         parameters: number of trainable parameters.
         frame_rate: tokens a second, an exact fraction such as "25/2".
-        codebook_sizes: entries of each codebook.
+        codebook_sizes: entries of each codebook; empty for a continuous model.
         vocoder: its name.
         ctc_not_run: why there are no CTC transcripts, or None if there are.
         vocoder_conf: its options, where they are not the defaults.
         vocoder_hash: of its trained weights, None where it has none.
+        earlier: rows of models before refinement, such as ``reconstruction_unrefined``.
     """
 
     checkpoint: str
     model_hash: str
+    codes_hash: str
     mel_hash: str
     config_hash: str
     parameters: int
@@ -53,27 +56,47 @@ class ModelCard:
     ctc_not_run: str | None = None
     vocoder_conf: dict = field(default_factory=dict)
     vocoder_hash: str | None = None
+    earlier: tuple[str, ...] = ()
 
 
-def synthesize(shop: Workshop, card: ModelCard, output_dir: Path, systems: Sequence[str]) -> None:
+def synthesize(
+    shop: Workshop,
+    card: ModelCard,
+    output_dir: Path,
+    systems: Sequence[str] | None = None,
+    earlier: Sequence[EarlierModel] = (),
+) -> None:
     """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
 
     A system whose wav.scp is there, made with the same settings, is kept. ``reconstruction`` also writes timing.json,
     and is made again if that is missing or was measured on another device or number of threads.
 
+    Args:
+        shop, card: inputs and model.
+        output_dir: the evaluation directory.
+        systems: rows to make; None is all.
+        earlier: models that this one was refined from, one row each; opened when their turn comes.
+
     Raises:
-        SiTokError: unknown system, unreadable audio.
+        SiTokError: unknown system, unreadable audio, an earlier model with other tokens.
     """
-    unknown = [name for name in systems if name not in SYSTEMS]
-    if unknown:
-        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {', '.join(SYSTEMS)} (option --systems)")
+    before = {model.row: model for model in earlier}
+    systems = row_order(card.vocoder, before) if systems is None else systems
+    if unknown := [name for name in systems if name not in {*SYSTEMS, *before}]:
+        choices = ", ".join([*SYSTEMS, *before])
+        raise SiTokError(f"unknown system {unknown[0]!r}: choose from {choices} (option --systems)")
+    card = replace(card, earlier=tuple(name for name in before if name in systems))
     for name in systems:
         folder = output_dir / name
-        settings = _settings(shop, card, name)
+        its_shop, its_card, function = shop, card, SYSTEMS.get(name)
+        if model := before.get(name):
+            its_shop, function = model.workshop(shop), SYSTEMS[REFINED]
+            its_card = replace(card, model_hash=its_shop.tokenizer.model_hash)
+        settings = _settings(its_shop, its_card, name)
         if _finished(folder, settings):
             logging.info("%s: finished, kept", name)
             continue
-        _write_system(shop, name, folder, settings)
+        _write_system(its_shop, function, folder, settings)
     _write_model_outputs(shop, card, output_dir)
 
 
@@ -117,14 +140,15 @@ def _finished(folder: Path, settings: dict) -> bool:
     return False
 
 
-def _write_system(shop: Workshop, name: str, folder: Path, settings: dict) -> None:
+def _write_system(shop: Workshop, function: Callable, folder: Path, settings: dict) -> None:
+    name = folder.name
     for stale in ("wav.scp", NOT_RUN, CLIPPED):
         (folder / stale).unlink(missing_ok=True)
     if name == TIMED:
         (folder.parent / TIMING).unlink(missing_ok=True)
     locations: dict[str, str] = {}
     clipped: dict[str, str] = {}
-    made = zip(shop.inputs, SYSTEMS[name](shop), strict=True)
+    made = zip(shop.inputs, function(shop), strict=True)
     progress = tqdm(made, desc=name, total=len(shop.inputs), unit="utt", mininterval=1.0)
     try:
         for item, wav in progress:
@@ -158,10 +182,13 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
 
 
 def _write_model_outputs(shop: Workshop, card: ModelCard, output_dir: Path) -> None:
-    """Tokens, the CTC branch's transcripts and the model's card."""
+    """Tokens (if the model has codes), the CTC branch's transcripts and the model's card."""
     codes = {item.utt: shop.codes(item) for item in shop.inputs}
-    tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
-    write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
+    if card.codebook_sizes:
+        tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
+        write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
+    else:
+        (output_dir / TOKENS).unlink(missing_ok=True)
     content = asdict(card)
     try:
         transcripts = shop.tokenizer.transcribe(list(codes.values()))

@@ -70,9 +70,9 @@ class Workshop:
         return wav
 
     def codes(self, item: AudioInput) -> np.ndarray:
-        """Tokens (T, N) of an utterance, remembered."""
+        """Tokens (T, N) of an utterance, or latents (T, D) of a model without codes; remembered."""
         if item.utt not in self._codes:
-            self._codes[item.utt] = self.tokenizer.encode([self.read(item)], self.tokenizer.sample_rate)[0]
+            self._codes[item.utt] = self.tokenizer.analyze([self.read(item)], self.tokenizer.sample_rate)[0]
         return self._codes[item.utt]
 
 
@@ -108,7 +108,7 @@ def reconstruction(shop: Workshop) -> Iterator[np.ndarray]:
 def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     wav = shop.read(item)
     start = time.perf_counter()
-    codes = shop.tokenizer.encode([wav], shop.tokenizer.sample_rate)
+    codes = shop.tokenizer.analyze([wav], shop.tokenizer.sample_rate)
     encoded = time.perf_counter()
     mels = shop.tokenizer.decode_mel(codes, shop.steps, 0.0, shop.seed)
     decoded = time.perf_counter()
@@ -132,7 +132,7 @@ def untrained(shop: Workshop) -> Iterator[np.ndarray]:
     tokenizer = shop.make_untrained()
     for item in shop.inputs:
         wav = shop.read(item)
-        codes = tokenizer.encode([wav], tokenizer.sample_rate)
+        codes = tokenizer.analyze([wav], tokenizer.sample_rate)
         yield tokenizer.decode(codes, shop.steps, 0.0, shop.seed, [len(wav)])[0]
 
 

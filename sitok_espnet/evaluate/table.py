@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from sitok_espnet.evaluate.earlier import REFINED, earlier_name
+
 TITLES = {
     "original": "original",
     "copy_synthesis": "copy synthesis",
@@ -14,6 +16,13 @@ TITLES = {
 }
 
 SIGNIFICANT = 0.05
+
+
+def row_title(system: str) -> str:
+    """``reconstruction_unrefined`` -> "reconstruction, unrefined"."""
+    if name := earlier_name(system):
+        return f"{TITLES[REFINED]}, {name.replace('_', ' ')}"
+    return TITLES.get(system, system)
 
 
 def render(results: Mapping) -> str:
@@ -77,7 +86,7 @@ def _systems_table(results: Mapping) -> str:
     rows = []
     for system, content in results["systems"].items():
         cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
-        rows.append([TITLES.get(system, system), *cells])
+        rows.append([row_title(system), *cells])
     return markdown_table(header, rows)
 
 
@@ -99,7 +108,7 @@ def _legend(results: Mapping) -> str:
 def _notes(results: Mapping) -> list[str]:
     notes, dash = [], False
     for system, content in results["systems"].items():
-        title = TITLES.get(system, system)
+        title = row_title(system)
         for name, cell in content["metrics"].items():
             dash = dash or cell["status"] == "reference"
             notes += [f"excluded from {name} of {title}: {text}." for text in _grouped(cell.get("excluded", {}))]
@@ -214,11 +223,14 @@ def _comparisons(results: Mapping) -> str:
     return markdown_table(header, rows) + "\n\n" + sentence
 
 
-def _provenance(results: Mapping) -> str:
-    made = results.get("provenance", {})
+def provenance_lines(made: Mapping) -> list[str]:
+    """Command, commit and machine, one a line."""
     lines = [f"- {key.replace('_', ' ')}: `{value}`" for key, value in made.items() if key != "machine"]
-    if "machine" in made:
-        lines.append(f"- machine: {_machine(made['machine'])}")
+    return lines + ([f"- machine: {_machine(made['machine'])}"] if "machine" in made else [])
+
+
+def _provenance(results: Mapping) -> str:
+    lines = provenance_lines(results.get("provenance", {}))
     card = results["tokenizer"]
     if card["status"] == "measured":
         lines.append(

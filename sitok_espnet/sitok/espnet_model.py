@@ -129,6 +129,17 @@ class SiTokModel(AbsESPnetModel):
         return self.quantizer.encode(latents), tokens
 
     @torch.no_grad()
+    def analyze(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech (B, S), lengths (B,) samples -> what :meth:`decode` reads, token lengths (B,).
+
+        That is codes (B, T, N) int64, or the latents (B, T, D) themselves where the quantizer is continuous.
+        """
+        latents, tokens = self.latents(speech, lengths)
+        if self.quantizer.num_codebooks:
+            return self.quantizer.encode(latents), tokens
+        return self.quantizer(latents, tokens).quantized, tokens
+
+    @torch.no_grad()
     def decode(
         self,
         codes: Tensor,
@@ -139,6 +150,7 @@ class SiTokModel(AbsESPnetModel):
     ) -> Tensor:
         """Codes (B, T, N), lengths (B,) tokens, noise (B, kT, M) -> log-mel (B, kT, M) in natural log units.
 
+        A model without codes takes its latents (B, T, D) instead, see :meth:`analyze`.
         A prompt goes before its target through the decoder and is cut off again: the noise is the target's, with or
         without a prompt. Frames beyond k * length are at the log floor: a normalised zero would be loud (DESIGN
         section 8).
@@ -146,7 +158,7 @@ class SiTokModel(AbsESPnetModel):
         k = self.stacking_factor
         noise = stack_frames(noise, k)
         if prompt is None:
-            stacked = self.decoder.sample(self.quantizer.decode_codes(codes), lengths, noise, sampling)
+            stacked = self.decoder.sample(self._quantized(codes), lengths, noise, sampling)
         else:
             stacked = self._sample_after(prompt, codes, lengths, noise, sampling)
         mel = unstack_frames(stacked, k)
@@ -163,7 +175,7 @@ class SiTokModel(AbsESPnetModel):
         if self.normalize is not None:
             mel, _ = self.normalize(mel, prompt.lengths * self.stacking_factor)
         mel = stack_frames(mel, self.stacking_factor)
-        quantized = self.quantizer.decode_codes(join(prompt.codes, prompt.lengths, codes, lengths))
+        quantized = self._quantized(join(prompt.codes, prompt.lengths, codes, lengths))
         joined = join(mel, prompt.lengths, noise, lengths)
         # The prompt's own positions begin at the clean mel too; they are put back at every step anyway.
         known = MelPrompt(joined, prompt.lengths)
@@ -172,8 +184,13 @@ class SiTokModel(AbsESPnetModel):
 
     @torch.no_grad()
     def ctc_greedy(self, codes: Tensor, lengths: Tensor) -> list[list[int]]:
-        """Codes (B, T, N), lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
+        """Codes (B, T, N) as in decode, lengths (B,) -> text piece ids of every utterance, greedy CTC decoding."""
         if self.ctc is None:
             raise SiTokError("this model has no CTC branch (ctc: null in its configuration): it cannot transcribe")
-        parts = self.quantizer.decode_per_codebook(codes)
-        return greedy(self.ctc(self.quantizer.decode_codes(codes), parts), lengths)
+        continuous = codes.is_floating_point()
+        parts = codes[:, :, None] if continuous else self.quantizer.decode_per_codebook(codes)
+        return greedy(self.ctc(self._quantized(codes), parts), lengths)
+
+    def _quantized(self, codes: Tensor) -> Tensor:
+        """Codes (B, T, N), or latents (B, T, D) of a model without codes, -> what the decoders read (B, T, D)."""
+        return codes if codes.is_floating_point() else self.quantizer.decode_codes(codes)

@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -115,5 +115,11 @@ def utterance_noise(seed: int, positions: int, width: int) -> Tensor:
 
     NumPy's generator fills in sequence: a longer draw begins with the shorter one, on every machine (promise 3).
     """
-    draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((positions, width), dtype=np.float32)
-    return torch.from_numpy(draw)
+    return torch.from_numpy(next(noise_blocks(seed, width, positions)))
+
+
+def noise_blocks(seed: int, width: int, positions: int = 1024) -> Iterator[np.ndarray]:
+    """The draw of :func:`utterance_noise` without end, in blocks (positions, width) fp32."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    while True:
+        yield generator.standard_normal((positions, width), dtype=np.float32)

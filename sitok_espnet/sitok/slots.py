@@ -27,7 +27,10 @@ from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.log_mel import LogMel
 from sitok_espnet.sitok.normalize import GlobalMVN
 from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer
+from sitok_espnet.sitok.quantizer.bsq import BinarySphericalQuantizer
 from sitok_espnet.sitok.quantizer.ema_vq import EMAVectorQuantizer
+from sitok_espnet.sitok.quantizer.fsq import FiniteScalarQuantizer
+from sitok_espnet.sitok.quantizer.identity import IdentityQuantizer
 from sitok_espnet.sitok.quantizer.residual_vq import ResidualVectorQuantizer
 
 
@@ -51,6 +54,9 @@ SLOTS: dict[str, Slot] = {
         {
             "ema_vq": EMAVectorQuantizer,
             "residual_vq": ResidualVectorQuantizer,
+            "fsq": FiniteScalarQuantizer,
+            "bsq": BinarySphericalQuantizer,
+            "identity": IdentityQuantizer,
         },
         "ema_vq",
         ("input_size",),

@@ -14,8 +14,10 @@ from espnet2.utils import config_argparse
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
+from sitok_espnet.augment import Augmentation, SpeechPreprocessor
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.espnet_model import SiTokModel
+from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.slots import build_model
 from sitok_espnet.tasks.checks import check_init_param, check_statistics
 from sitok_espnet.tasks.slot_arguments import SlotArgumentParser, slot_choices
@@ -52,6 +54,13 @@ class SiTokTask(AbsTask):
         group.add_argument("--non_linguistic_symbols", type=str_or_none, default=None)
         group.add_argument("--cleaner", type=str_or_none, default=None, help="ESPnet text cleaner")
         group.add_argument("--g2p", type=str_or_none, default=None, choices=g2p_choices)
+        group.add_argument(
+            "--augment_conf",
+            action=NestedDictAction,
+            default={},
+            help="changes of the training speech, off by default: effect -> its options, as in "
+            "'speed: {minimum: 0.85, maximum: 1.2}' (effects and options: sitok_espnet/augment.py)",
+        )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
 
@@ -66,9 +75,18 @@ class SiTokTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]] | None:
-        """ESPnet's text preprocessor; None when there is no text to process."""
-        if not args.use_preprocessor or args.token_list is None:
-            return None
+        """Augmentation (training only) and ESPnet's text preprocessor; None when there is nothing to do."""
+        text_preprocessor = None
+        if args.use_preprocessor and args.token_list is not None:
+            text_preprocessor = cls._build_text_preprocessor(args, train)
+        sample_rate = (args.feats_extract_conf or {}).get("sample_rate", MelConfig.sample_rate)
+        augmentation = Augmentation(args.augment_conf or {}, sample_rate)  # checked for validation, too
+        return (
+            SpeechPreprocessor(augmentation, text_preprocessor) if train and augmentation.effects else text_preprocessor
+        )
+
+    @classmethod
+    def _build_text_preprocessor(cls, args: argparse.Namespace, train: bool) -> CommonPreprocessor:
         return CommonPreprocessor(
             train=train,
             token_type=args.token_type,

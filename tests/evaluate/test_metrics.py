@@ -224,6 +224,27 @@ def test_missing_packages_are_named(monkeypatch, name, package):
         build_metric(name, MetricContext(("mama",), ()))
 
 
+def test_recogniser_is_for_english_among_several_languages(tmp_path):
+    for name, files in {
+        "train": {"text": "a one two\nb uno dos\nc three\n", "utt2lang": "a en\nb es\n"},
+        "english": {"text": "d four\n", "utt2lang": "d en\n"},
+        "spanish": {"text": "e cuatro\nf\n", "utt2lang": "e es\nf es\n"},
+        "unnamed": {},
+    }.items():
+        (tmp_path / name).mkdir()
+        for file, content in files.items():
+            (tmp_path / name / file).write_text(content)
+    train = tmp_path / "train/text"
+    english = MetricContext.read(train, {"d": "four"}, tmp_path / "english")
+    assert english == MetricContext(("one two", "three"), ("four",), ("en",))
+    assert MetricContext.read(None, {"d": "four"}, tmp_path / "unnamed") == MetricContext((), ("four",))
+    for texts, languages in (({"e": "cuatro"}, "es"), ({"e": "cuatro", "d": "four"}, "en, es")):
+        context = MetricContext.read(train, texts, tmp_path / "spanish")
+        with pytest.raises(MetricUnavailable, match=f"knows English only, this set is {languages}"):
+            build_metric("wer", context)
+        assert build_metric("mel", context).name == "mel"
+
+
 def test_no_training_texts_and_unknown_metrics():
     with pytest.raises(MetricUnavailable, match="--train_text"):
         build_metric("wer", MetricContext((), ("mama",)))

@@ -227,7 +227,7 @@ def test_two_processes_give_the_same_numbers(copied, data_dir, scored):
 
 def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
     card = json.loads((copied / "tokenizer.json").read_text())
-    (copied / "tokenizer.json").write_text(json.dumps(card | {"model_hash": "f" * 16}))
+    (copied / "tokenizer.json").write_text(json.dumps(card | {"codes_hash": "f" * 16}))
     results, _ = score(copied, data_dir, "--metrics", "mel", "--train_tokens", dump_dir, "--spectrograms", 0)
     assert results["codebook"]["train"]["status"] == "not run"
     assert "f" * 16 in results["codebook"]["train"]["reason"]

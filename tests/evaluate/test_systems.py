@@ -16,7 +16,7 @@ from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import GROUP_SIZE, SYSTEMS, SystemUnavailable, Workshop, assign_others, fit_length
 from sitok_espnet.inputs import read_scp
 
-CARD = ModelCard("default", "hash", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
+CARD = ModelCard("default", "hash", "codes", "mel", "conf", 1, "25/2", (64,), "griffin_lim")
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +233,9 @@ def test_a_decoder_of_one_pass_goes_through_with_the_usual_options(inputs, tmp_p
     words = (
         f"--model {model} --data_dir {data} --output_dir {made} --steps 16 --cfg_scale 1.0 --vocoder_conf iterations=1"
     )
-    assert sitok_synth_systems.main(words.split()) == 0
-    for name in SYSTEMS:
+    names = ["reconstruction", "reconstruction_cfg", "untrained", "other_tokens"]
+    assert sitok_synth_systems.main([*words.split(), "--systems", *names]) == 0
+    for name in names:
         assert (made / name / "wav.scp").exists() == (name != "reconstruction_cfg"), name
     assert "has no guidance" in (made / "reconstruction_cfg" / "not_run").read_text()
     assert json.loads((made / "timing.json").read_text())["steps"] is None

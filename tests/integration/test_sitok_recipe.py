@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 from tiny import tiny_config
 
 from sitok_espnet import SiTok
 from sitok_espnet.bin import main as command_line
+from sitok_espnet.checkpoint import load_model
 from sitok_espnet.tokens import read_tokens
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +198,67 @@ def test_a_stage_killed_in_training_resumes(recipe):
     assert "The training was resumed using" in log and "2epoch" in log
     whole = SiTok.from_pretrained(recipe.path / "exp/sitok_base", checkpoint="latest.pth")
     assert SiTok.from_pretrained(before, checkpoint="latest.pth").model_hash == whole.model_hash
+
+
+VOCODER = {
+    "generator_conf": {"dim": 16, "intermediate_dim": 32, "num_layers": 1},
+    "discriminator_conf": {"periods": [], "fft_sizes": [256], "mrd_channels": 4},
+    "model_conf": {"mel_scales": [[512, 40]], "discriminator_start_step": 1},
+    "segment_samples": 12000,
+    "valid_segment_samples": 12000,
+    "batch_type": "unsorted",
+    "batch_size": 4,
+    "max_epoch": 1,
+    "num_iters_per_epoch": 3,
+    "num_workers": 0,
+    "best_model_criterion": [["valid", "mel_l1", "min"]],
+    "optim": "adamw",
+    "optim2": "adamw",
+}
+
+
+def test_refinements_keep_the_tokens_and_are_scored_beside_what_they_refine(recipe):
+    """Decoder fine-tuning, then shortcut, and a vocoder: stages 6, 8 and 9 on the tokens of stage 7."""
+    (recipe.path / "conf/tiny_vocoder.yaml").write_text(yaml.safe_dump(VOCODER))
+    plan = recipe.path / "dump/tokens/base/test/plan.json"
+    dumped = plan.stat().st_mtime_ns
+    refine = "conf/refine/decoder_finetune.yaml conf/refine/shortcut.yaml"
+    options = ("--sitok_tag", "base", "--refine", refine, "--vocoder_config", "conf/tiny_vocoder.yaml")
+    rows = "--systems original copy_synthesis copy_griffin_lim reconstruction reconstruction_unrefined"
+    scoring = ("--synth_args", rows, "--score_args", f"{rows} --metrics mel --spectrograms 0 --resamples 50")
+    scoring = (*scoring, "--step_curve_args", "--steps 1 2 --resamples 50")
+    args = "--max_epoch 1 --optim_conf lr=1.0e-2 --scheduler_conf warmup_steps=1"
+    recipe.run(6, 9, *options, "--refine_args", args, *scoring)
+
+    names = ("base", "base_decoder_finetune", "base_shortcut")
+    base, tuned, shortcut = models = [load_model(recipe.path / f"exp/sitok_{name}") for name in names]
+    assert base.codes_hash == tuned.codes_hash == shortcut.codes_hash
+    assert len({loaded.model_hash for loaded in models}) == 3
+    states = [loaded.model.state_dict() for loaded in models]
+    for key, value in states[0].items():
+        if not key.startswith("decoder."):  # the codebook's moving averages too
+            assert all(torch.equal(state[key], value) for state in states[1:]), key
+    assert not torch.equal(states[0]["decoder.output.weight"], states[1]["decoder.output.weight"])
+    assert not torch.equal(states[1]["decoder.output.weight"], states[2]["decoder.output.weight"])
+    assert states[2].keys() > states[1].keys() == states[0].keys()
+    assert shortcut.config["decoder_conf"]["shortcut"] is True
+    origin = json.loads((recipe.path / "exp/sitok_base_shortcut/refined_from.json").read_text())
+    assert origin["model_hash"] == tuned.model_hash
+    assert plan.stat().st_mtime_ns == dumped
+
+    out = recipe.path / "exp/sitok_base_shortcut/eval/test"
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["systems"]) == rows.split()[1:]
+    assert results["codebook"]["train"]["status"] == "measured"
+    pairs = [(pair["first"], pair["second"]) for pair in results["comparisons"]]
+    assert ("reconstruction", "reconstruction_unrefined") in pairs and ("copy_synthesis", "copy_griffin_lim") in pairs
+    steps = json.loads((out / "steps/steps.json").read_text())
+    assert [(row["model"], row["steps"]) for row in steps["rows"]] == [(name, n) for name in names for n in (1, 2)]
+    assert (out / "steps/steps.png").is_file() and "vocoder vocos" in (out / "steps/STEPS.md").read_text()
+
+    packed = SiTok.from_pretrained(recipe.path / "exp/sitok_base_shortcut/packed")
+    assert packed.model_hash == shortcut.model_hash and type(packed.vocoder).__name__ == "Vocos"
+    again = recipe.run(6, 6, *options, "--refine_args", args)
+    assert again.count("the tokens are the same as before") == 2
+    other = ("--sitok_tag", "base", "--refine", "conf/refine/shortcut.yaml")
+    assert "remove or rename exp/sitok_base_shortcut" in recipe.run(6, 6, *other, fails=True)

@@ -66,6 +66,20 @@ def test_a_set_without_transcripts_keeps_no_old_text(data):
     assert not (data / "text").exists()
 
 
+def test_languages_go_along_with_the_set(data, tmp_path):
+    languages = {"a": "en", "b": "es", "c": "ru"}
+    speakers = read_table(data / "utt2spk")
+    write_data_dir(data, read_table(data / "wav.scp"), speakers, {"a": "x", "b": "y", "c": "z"}, utt2lang=languages)
+    soundfile.write(tmp_path / "c.wav", tone(3.0, 16000), 16000)
+    format_data_dir(data, tmp_path / "out", 24000, Limits(max_duration=2.0), nj=1)
+    assert read_table(tmp_path / "out/utt2lang") == {"a": "en", "b": "es"}
+    (data / "utt2lang").write_text("a en\nb es\n")
+    with pytest.raises(SiTokError, match="utt2lang: 1 ids of wav.scp are missing: c"):
+        check(data)
+    write_data_dir(data, read_table(data / "wav.scp"), speakers)
+    assert not (data / "utt2lang").exists()
+
+
 def test_check_accepts_a_good_directory(data):
     assert check(data) == 3
     (data / "text").unlink()

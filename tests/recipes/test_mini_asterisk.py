@@ -224,8 +224,14 @@ def test_a_missing_package_is_named(tree, gone):
         prepare(tree)
 
 
-def test_a_damaged_recording_is_named(tree):
+def test_an_empty_recording_is_left_out_and_counted(tree, capsys):
     (tree / VOICE / "hello.g722").write_bytes(b"")
-    with pytest.raises(SystemExit, match="hello.g722"):
-        prepare(tree)
-    assert not (tree.parent / "data/train/wav.scp").exists()
+    data = prepare(tree)
+    assert "1 left out: an empty recording (0 bytes)" in capsys.readouterr().out
+    assert not [key for name in ("train", "dev", "test") for key in read_table(data / name / "text") if "hello" in key]
+
+
+def test_a_recording_without_audio_is_named(tmp_path):
+    (tmp_path / "hello.g722").write_bytes(b"")
+    with pytest.raises(SiTokError, match="hello.g722"):
+        decode_g722(tmp_path / "hello.g722")

@@ -179,6 +179,15 @@ def test_a_stage_out_of_order_names_the_missing_one(repository, stage, present, 
     assert f"stage {stage}: done" not in done.stdout
 
 
+def test_a_continuous_model_is_scored_without_tokens(repository):
+    for name in ("dump/raw/train/wav.scp", "dump/raw/test/wav.scp", "exp/sitok_bpe4000/train.done"):
+        write(repository / "egs2/toy/sitok1" / name)
+    (repository / "egs2/toy/sitok1/exp/sitok_bpe4000/config.yaml").write_text("quantizer: identity\n")
+    done = run_recipe(repository, "--stage", "8", "--stop_stage", "8", "--sitok_tag", "bpe4000")
+    # It goes on to the synthesis, which finds nothing to open in this toy.
+    assert "manifest.json" not in done.stderr and "resynthesis of test" in done.stdout + done.stderr
+
+
 def test_unfinished_training_is_not_used(repository):
     recipe = repository / "egs2/toy/sitok1"
     for name in ("exp/sitok_x/config.yaml", "exp/sitok_x/valid.loss.best.pth"):
@@ -239,10 +248,18 @@ def test_numbers_are_decimal(repository):
 # Stands in for the Python of a recipe: keeps the words of a call, and leaves what the real one would.
 PYTHON = """#!/usr/bin/env bash
 echo "$*" >>calls
-[ "$1" = -m ] || exit 9
 output=$(sed -n 's/.*--output_dir \\([^ ]*\\).*/\\1/p' <<<"$*")
+case "$1 $2" in
+    */local/refine.py\ prepare) mkdir -p "${output}" && exit ;;
+    */local/refine.py\ check) exec ./check ;;
+    -m\ *) ;;
+    *) exit 9 ;;
+esac
 case "$2" in
     espnet2.bin.launch) . ./training ;;
+    sitok_espnet.bin.sitok_step_curve | sitok_espnet.bin.sitok_synth_systems) ;;
+    sitok_espnet.bin.sitok_score) echo "a table" >"$(sed -n 's/.*--eval_dir \\([^ ]*\\).*/\\1/p' <<<"$*")/RESULTS.md" ;;
+    sitok_espnet.bin.sitok_pack) ;;
     sitok_espnet.bin.sitok_train) mkdir -p "${output}" && echo "of ${output##*/}" >"${output}/config.yaml" ;;
     espnet2.bin.aggregate_stats_dirs) mkdir -p "${output}" ;;
     *) exit 9 ;;
@@ -261,6 +278,8 @@ def recipe(repository) -> Path:
     (folder / "python").write_text(PYTHON)
     (folder / "python").chmod(0o755)
     (folder / "training").write_text("touch exp/sitok_x/checkpoint.pth\n")
+    (folder / "check").write_text("#!/bin/sh\n")
+    (folder / "check").chmod(0o755)
     return folder
 
 
@@ -328,6 +347,164 @@ def test_training_that_went_on_gets_a_new_time(recipe):
     assert not (recipe / "exp/sitok_x/train.done.before").exists()
 
 
+@pytest.fixture
+def trained(recipe) -> Path:
+    """The recipe after stages 5 and 7, with two overlays and a vocoder's configuration."""
+    finish(recipe, "sitok_x")
+    for name in ("conf/refine/one.yaml", "conf/refine/my_shortcut.yaml", "conf/vocoder/small.yaml"):
+        write(recipe / name)
+    write(recipe / "dump/raw/test/wav.scp")
+    write(recipe / "dump/tokens/x/train/manifest.json")
+    # A training leaves its configuration where it was told to.
+    (recipe / "training").write_text('mkdir -p "$output" && echo 1 | tee "$output"/{checkpoint.pth,config.yaml}\n')
+    return recipe
+
+
+def finish(recipe: Path, experiment: str) -> None:
+    for name in ("config.yaml", "train.done"):
+        write(recipe / "exp" / experiment / name)
+
+
+def calls(recipe: Path, word: str) -> list[str]:
+    return [line for line in (recipe / "calls").read_text().splitlines() if word in line]
+
+
+REFINE = ("--refine", "conf/refine/one.yaml conf/refine/my_shortcut.yaml")
+
+
+def test_stage_6_without_options_does_nothing(repository):
+    done = run_one(repository / "egs2/toy/sitok1", 6)
+    assert done.returncode == 0 and "neither --refine nor --vocoder_config is given" in done.stdout
+
+
+def test_refinements_follow_each_other(trained):
+    done = run_one(trained, 6, *REFINE, "--refine_args", "--max_epoch 1", "--inference_model", "3epoch.pth")
+    assert done.returncode == 0, done.stderr
+    first, second = calls(trained, "refine.py prepare")
+    assert "--experiment exp/sitok_x --checkpoint 3epoch.pth --overlay conf/refine/one.yaml" in first
+    assert "--experiment exp/sitok_x_one --overlay conf/refine/my_shortcut.yaml" in second
+    for name, line in zip(("one", "my_shortcut"), calls(trained, "espnet2.bin.launch"), strict=True):
+        assert f"--config exp/sitok_x_{name}/train.yaml" in line
+        assert f"--output_dir exp/sitok_x_{name} " in line and line.endswith("--max_epoch 1")
+        assert (trained / f"exp/sitok_x_{name}/train.done").exists()
+    assert len(calls(trained, "refine.py check")) == 2
+    assert "--stage 6 --stop_stage 6" in (trained / "exp/sitok_x_one/run.sh").read_text()
+
+
+def test_a_finished_refinement_keeps_its_time_when_run_again(trained):
+    assert run_one(trained, 6, *REFINE).returncode == 0
+    stamps = [(trained / f"exp/sitok_x_{name}/train.done").stat().st_mtime_ns for name in ("one", "my_shortcut")]
+    (trained / "training").write_text("true\n")  # nothing left to train
+    assert run_one(trained, 6, *REFINE).returncode == 0
+    again = [(trained / f"exp/sitok_x_{name}/train.done").stat().st_mtime_ns for name in ("one", "my_shortcut")]
+    assert again == stamps
+
+
+def test_a_refinement_that_changed_the_tokens_is_not_finished(trained):
+    (trained / "check").write_text("#!/bin/sh\nexit 2\n")
+    assert run_one(trained, 6, *REFINE).returncode != 0
+    assert not (trained / "exp/sitok_x_one/train.done").exists()
+    assert len(calls(trained, "espnet2.bin.launch")) == 1  # nothing is built on it
+
+
+def test_a_refinement_of_a_missing_or_unfinished_training(trained):
+    (trained / "exp/sitok_x/train.done").unlink()
+    assert "exp/sitok_x is not finished: run stage 5 first" in run_one(trained, 6, *REFINE).stderr
+    (trained / "exp/sitok_x/config.yaml").unlink()
+    assert "exp/sitok_x/config.yaml is missing: run stage 5 first" in run_one(trained, 6, *REFINE).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--refine", "conf/refine/none.yaml"), "--refine conf/refine/none.yaml does not exist, neither in the recipe"),
+        (("--refine", "conf/refine/one.yaml conf/refine/one.yaml"), "--refine names two overlays one.yaml"),
+        (("--vocoder_config", "conf/none.yaml"), "--vocoder_config conf/none.yaml does not exist"),
+        (("--step_curve", "maybe"), "--step_curve is true, false or auto"),
+    ],
+)
+@pytest.mark.parametrize("stage", [5, 6, 8])
+def test_bad_options_of_refinement_stop_before_anything_runs(trained, stage, options, message):
+    done = run_one(trained, stage, *options)
+    assert done.returncode == 1 and message in done.stderr
+    assert not (trained / "calls").exists()
+
+
+def test_configurations_are_looked_for_in_the_repository_too(trained):
+    (trained / "conf/refine/one.yaml").unlink()
+    write(trained.parents[2] / "conf/refine/one.yaml")
+    done = run_one(trained, 6, "--refine", "conf/refine/one.yaml")
+    assert done.returncode == 0, done.stderr
+    assert f"--overlay {trained.parents[2]}/conf/refine/one.yaml" in calls(trained, "refine.py prepare")[0]
+
+
+def test_vocoder_is_trained_on_speech_alone(trained):
+    write(trained / "dump/raw/train/text")
+    done = run_one(trained, 6, "--vocoder_config", "conf/vocoder/small.yaml", "--vocoder_args", "--max_epoch 3")
+    assert done.returncode == 0, done.stderr
+    (line,) = calls(trained, "espnet2.bin.launch")
+    assert "sitok_espnet.bin.vocos_train --resume true --output_dir exp/vocoder_small" in line
+    assert "--config conf/vocoder/small.yaml" in line and line.endswith("--max_epoch 3")
+    assert "dump/raw/train/wav.scp,speech,sound" in line and "exp/sitok_stats/train/speech_shape" in line
+    assert "text" not in line and "normalize" not in line
+    assert (trained / "exp/vocoder_small/train.done").exists()
+
+
+def test_later_stages_use_the_last_refinement_and_the_vocoder(trained):
+    options = (*REFINE, "--vocoder_config", "conf/vocoder/small.yaml", "--inference_model", "3epoch.pth")
+    for missing in ("sitok_x_one", "sitok_x_my_shortcut", "vocoder_small"):
+        for stage in (8, 9):
+            done = run_one(trained, stage, *options)
+            assert f"exp/{missing}/config.yaml is missing: run stage 6 first" in done.stderr
+        finish(trained, missing)
+    for stage in (8, 9):
+        done = run_one(trained, stage, *options)
+        assert done.returncode == 0, done.stderr
+    vocoder = "--vocoder vocos --vocoder_conf path=exp/vocoder_small"
+    (synth,) = calls(trained, "sitok_synth_systems")
+    earlier = "--earlier unrefined=exp/sitok_x/3epoch.pth --earlier one=exp/sitok_x_one"
+    assert f"--model exp/sitok_x_my_shortcut {earlier} {vocoder}" in synth
+    (score,) = calls(trained, "sitok_score")
+    assert "--eval_dir exp/sitok_x_my_shortcut/eval/test" in score and "--train_tokens dump/tokens/x/train" in score
+    (curve,) = calls(trained, "sitok_step_curve")  # a shortcut is among the refinements
+    models = "--model exp/sitok_x/3epoch.pth --model exp/sitok_x_one --model exp/sitok_x_my_shortcut"
+    assert f"{models} {vocoder}" in curve and "--output_dir exp/sitok_x_my_shortcut/eval/test/steps" in curve
+    (pack,) = calls(trained, "sitok_pack")
+    assert "--checkpoint" not in pack and "--vocoder exp/vocoder_small" in pack
+    assert "--output_dir exp/sitok_x_my_shortcut/packed" in pack
+    write(trained / "exp/sitok_x_my_shortcut/packed/config.yaml")
+    assert (
+        "hf upload me/it exp/sitok_x_my_shortcut/packed" in run_one(trained, 10, *options, "--hf_repo", "me/it").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "drawn"),
+    [
+        ((), False),
+        (("--refine", "conf/refine/one.yaml"), False),
+        (("--refine", "conf/refine/one.yaml", "--step_curve", "true"), True),
+        (("--step_curve", "true"), True),
+        (REFINE, True),
+        ((*REFINE, "--step_curve", "false"), False),
+    ],
+)
+def test_when_the_step_curve_is_drawn(trained, options, drawn):
+    finish(trained, "sitok_x_one")
+    finish(trained, "sitok_x_my_shortcut")
+    done = run_one(trained, 8, *options)
+    assert done.returncode == 0, done.stderr
+    assert bool(calls(trained, "sitok_step_curve")) == drawn
+    assert bool(calls(trained, "--earlier")) == bool("--refine" in options)
+
+
+def test_without_refinement_the_named_checkpoint_is_scored_and_packed(trained):
+    for stage in (8, 9):
+        assert run_one(trained, stage, "--inference_model", "3epoch.pth").returncode == 0
+    for program in ("sitok_synth_systems", "sitok_pack"):
+        assert "--model exp/sitok_x --checkpoint 3epoch.pth" in calls(trained, program)[0]
+
+
 def test_training_on_a_gpu_that_is_not_there_is_refused(recipe):
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has a GPU")
@@ -366,7 +543,7 @@ def test_failed_stage_stops_and_seconds_are_kept_of_finished_ones(repository):
     done = run_recipe(repository, "--stage", "6", "--stop_stage", "7")
     assert done.returncode != 0
     rows = [line.split("\t") for line in (recipe / "exp/stage_seconds.tsv").read_text().splitlines()]
-    assert [(number, name) for number, _, name in rows] == [("6", "refinement")]
+    assert [(number, name) for number, _, name in rows] == [("6", "refinement and vocoder")]
     assert "run stage 2 first" in done.stderr
 
 

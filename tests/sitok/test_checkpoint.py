@@ -48,6 +48,26 @@ def test_experiment_and_packed_directory_are_the_same_model(experiment, tmp_path
     assert load_model(tmp_path / "elsewhere/packed").model_hash == loaded.model_hash
 
 
+def test_packing_in_half_precision_is_the_rounded_model(experiment, tmp_path):
+    whole = load_model(experiment)
+    directory = pack(experiment, tmp_path / "half", half=True)
+    packed = load_model(directory)
+    assert (
+        packed.model_hash == yaml.safe_load((directory / "config.yaml").read_text())["model_hash"] != whole.model_hash
+    )
+    for name, value in whole.model.state_dict().items():
+        loaded = packed.model.state_dict()[name]
+        assert loaded.dtype == value.dtype
+        assert torch.equal(loaded, value.half().float() if value.dtype == torch.float32 else value)
+    sizes = [(d / "model.pth").stat().st_size for d in (directory, pack(experiment, tmp_path / "whole"))]
+    assert sizes[0] < 0.6 * sizes[1]
+    state = torch.load(experiment / "valid.loss_decoder.best.pth", weights_only=True)
+    state["encoder.input.weight"][0, 0] = 1e6
+    torch.save(state, experiment / "valid.loss_decoder.best.pth")
+    with pytest.raises(SiTokError, match="encoder.input.weight has values beyond float16"):
+        pack(experiment, tmp_path / "other", half=True)
+
+
 def test_untrained_is_seeded_normalised_and_leaves_the_global_generator_alone(experiment):
     torch.manual_seed(4)
     before = torch.get_rng_state()

@@ -47,8 +47,21 @@ def test_total_loss_is_the_sum_of_its_parts():
     assert weight == frames.sum() == 19 + 42
 
 
-def test_validation_loss_of_an_utterance_does_not_depend_on_its_batch():
-    model = tiny_model().eval()
+LAYERS = {key: tiny_config()["decoder_conf"][key] for key in ("hidden_size", "intermediate_size", "num_heads")}
+DECODERS = {
+    "plain": {},
+    "refined": {"decoder_conf": {**tiny_config()["decoder_conf"], "shortcut": True, "prompt": True}},
+    "light": {
+        "decoder": "flow_matching_light",
+        "decoder_conf": {**LAYERS, "num_body_layers": 1, "num_head_layers": 1, "prediction": "x", "shortcut": True},
+    },
+    "regression": {"decoder": "regression", "decoder_conf": {**LAYERS, "num_layers": 1}},
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_validation_loss_of_an_utterance_does_not_depend_on_its_batch(decoder):
+    model = tiny_model(**DECODERS[decoder]).eval()
     speech, lengths = noise_batch([9000, 20000])
     together = model(speech, lengths, utt_id=["a", "b"])[1]["loss_decoder"]
     a = model(speech[:1, :9000], lengths[:1], utt_id=["a"])[1]["loss_decoder"]
@@ -81,9 +94,10 @@ def test_decoding_pads_with_the_log_floor_and_does_not_depend_on_the_batch():
     torch.testing.assert_close(mel[1, :16], alone[0], atol=1e-4, rtol=1e-4)
 
 
-def test_text_is_optional_and_every_parameter_gets_a_gradient():
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_text_is_optional_and_every_parameter_gets_a_gradient(decoder):
     for text in ({}, {"text": torch.full((2, 1), -1), "text_lengths": torch.zeros(2).long()}):
-        model = tiny_model().train()
+        model = tiny_model(**DECODERS[decoder]).train()
         speech, lengths = noise_batch([9000, 20000])
         loss, stats, _ = model(speech, lengths, **text)
         loss.backward()

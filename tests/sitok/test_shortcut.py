@@ -8,8 +8,9 @@ import pytest
 import torch
 from decoder_parts import ITERATIVE, FixedDraws, batch_of, context_of, randomise_step_size, row_of, small
 
-from sitok_espnet.sitok.decoder import shortcut
-from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
+from sitok_espnet.sitok.decoder import abs_flow_matching, shortcut
+from sitok_espnet.sitok.decoder.abs_decoder import DecoderBatch, SamplingConfig
+from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
 from sitok_espnet.sitok.decoder.shortcut import ConsistencyStep, draw_step, two_half_steps
 from sitok_espnet.sitok.randomness import TrainingDraws, ValidationDraws
 
@@ -219,3 +220,34 @@ def test_validation_reports_both_terms_and_depends_on_the_utterance_alone():
     terms = [together.stats[term] for term in ("loss_flow_matching", "loss_consistency")]
     assert min(terms) > 0
     torch.testing.assert_close(together.loss.detach(), 0.75 * terms[0] + 0.25 * terms[1])
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "x"])
+def test_training_teaches_the_large_step(prediction, monkeypatch):
+    """The mel is (1, 1) or (-1, -1), and no token tells which: the flow's first direction leads between the two.
+
+    One step of the flow (d = 0) therefore ends near 0; one step of size 1 must end at one of the two.
+    """
+    size, updates = 128, 250
+    torch.manual_seed(0)
+    decoder = FlowMatchingDecoder(
+        2, 2, num_layers=1, hidden_size=32, intermediate_size=64, num_heads=1, prediction=prediction, shortcut=True
+    )
+    tokens, one = torch.zeros(size, 1, 2), torch.ones(size, dtype=torch.long)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    for _ in range(updates):
+        mel = (2.0 * torch.randint(2, (size, 1, 1)) - 1).expand(size, 1, 2)
+        loss = decoder.loss(DecoderBatch(mel, tokens, one, torch.ones(size, 1, 1)), TrainingDraws(size, CPU)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+    def reached():
+        noise = torch.randn(size, 1, 2, generator=torch.Generator().manual_seed(1))
+        return decoder.sample(tokens, one, noise, SamplingConfig(1)).abs().mean()
+
+    assert reached() > 0.75
+    monkeypatch.setattr(abs_flow_matching, "sampling_step_size", lambda steps: 0.0)
+    assert reached() < 0.4

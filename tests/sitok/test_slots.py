@@ -13,8 +13,10 @@ from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer, QuantizerOu
 from sitok_espnet.sitok.slots import SLOTS, assumes_vocabulary, build_model, count_parameters, legal_keys
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted([*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")])
-SHIPPED = [path for path in SHIPPED if path.parent.name != "vocoder"]  # tests/vocoder/test_gan_model.py builds those
+# Full configurations; overlays (conf/ablation) are built on their bases in tests/recipes/test_conf.py.
+SHIPPED = sorted(
+    [*ROOT.glob("conf/*.yaml"), *ROOT.glob("conf/model/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")]
+)
 
 
 @pytest.mark.parametrize("size, billions", [("S", 0.63), ("B", 0.88), ("L", 1.12), ("XL", 1.61)])
@@ -111,6 +113,36 @@ def test_unknown_keys_name_the_slot_and_its_legal_keys(slot):
 def test_bad_configurations_are_explained(changes, message):
     with pytest.raises(SiTokError, match=message):
         build_model(tiny_config(**changes))
+
+
+@pytest.mark.parametrize(
+    "name, conf, dimensions",
+    [
+        ("residual_vq", {"num_codebooks": 8, "codebook_size": 16384}, 32),
+        ("residual_vq", {"num_codebooks": 2, "codebook_size": [16384, 1024], "codebook_dim": 8}, 8),
+        ("fsq", {}, 6),
+        ("fsq", {"levels": [8, 8, 8, 8, 4, 4]}, 6),
+        ("bsq", {"num_bits": 16}, 16),
+        ("identity", {}, None),
+    ],
+)
+def test_quantizers_at_full_size(name, conf, dimensions):
+    """Two projections of the width 1536, and what the CTC decoder adds to read several codebooks."""
+    config = yaml.safe_load((ROOT / "conf/model/L.yaml").read_text())
+    plain = count_parameters(config)
+    counts = count_parameters({**config, "quantizer": name, "quantizer_conf": conf})
+    expected = 0 if dimensions is None else 2 * 1536 * dimensions + 1536 + dimensions
+    assert counts["quantizer"] == expected
+    extra = 1536 * dimensions + 1536 if name == "residual_vq" else 0
+    assert counts["ctc"] == plain["ctc"] + extra
+
+
+@pytest.mark.parametrize("name, keys", [("fsq", "levels"), ("bsq", "num_bits, entropy_weight"), ("identity", "")])
+def test_keys_of_another_quantizer_are_refused(name, keys):
+    with pytest.raises(
+        SiTokError, match=f"quantizer_conf of quantizer '{name}' has unknown keys: .*legal keys.*{keys}"
+    ):
+        build_model(tiny_config(quantizer=name))  # keeps the keys of ema_vq
 
 
 def test_a_width_given_by_the_model_is_not_a_key():

@@ -120,6 +120,22 @@ def test_dry_run_of_the_mini_configuration(corpus, tmp_path):
     assert not list(tmp_path.glob("*.pth"))
 
 
+def test_augmentation_is_for_training_only_and_off_by_default(config, corpus):
+    assert SiTokTask.build_preprocess_fn(parse("--config", config), train=True) is None
+    changed = ("--config", config, "--augment_conf", "gain: {minimum_db: -20, maximum_db: -20}")
+    wav = np.full(100, 0.5, dtype=np.float32)
+    args = parse(*changed)
+    assert SiTokTask.build_preprocess_fn(args, train=False) is None  # validation and statistics
+    out = SiTokTask.build_preprocess_fn(args, train=True)("u", {"speech": wav})
+    np.testing.assert_allclose(out["speech"], 0.05, rtol=1e-6)
+    args = parse(*changed, "--token_list", corpus / "tokens.txt", "--token_type", "word")
+    out = SiTokTask.build_preprocess_fn(args, train=True)("u", {"speech": wav, "text": "a b"})
+    np.testing.assert_allclose(out["speech"], 0.05, rtol=1e-6)
+    assert out["text"].dtype == np.int64 and len(out["text"]) == 2
+    with pytest.raises(SiTokError, match="augment_conf has unknown keys: pitch"):
+        SiTokTask.build_preprocess_fn(parse("--config", config, "--augment_conf", "pitch=1"), train=False)
+
+
 def test_missing_token_list_names_the_stage(config):
     args = parse("--config", config, "--ctc", "llama", "--token_list", "nowhere/tokens.txt")
     with pytest.raises(SiTokError, match="nowhere/tokens.txt.*stage 3"):
@@ -139,6 +155,9 @@ def losses(log):
 
 def test_resume_at_an_epoch_boundary_repeats_the_uninterrupted_run(config, corpus, tmp_path, caplog):
     caplog.set_level("INFO")
+    # With augmentation in a data worker: its draws must come back, too.
+    more = {"augment_conf": {"speed": {}, "equalizer": {}, "gain": {}}, "num_workers": 1}
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | more))
     whole = train(config, corpus, tmp_path / "whole", "--max_epoch", 3)
     whole_losses = losses(caplog.messages)
     caplog.clear()
@@ -164,6 +183,19 @@ def test_accumulated_gradients_move_the_codebook_once_a_step(config, corpus, tmp
     assert 1 <= state["quantizer.codebook.num_updates"] <= 4
     usual = train(config, corpus, tmp_path / "b", "--batch_size", 4, "--max_epoch", 2)
     assert state["quantizer.codebook.num_updates"] == usual["quantizer.codebook.num_updates"]
+
+
+def test_chain_of_codebooks_from_the_command_line_moves_once_a_step(config, corpus, tmp_path):
+    state = train(
+        config, corpus, tmp_path / "a", "--quantizer", "residual_vq", "--quantizer_conf", "codebook_size=[16, 8]",
+        "--quantizer_conf", "num_codebooks=2", "--quantizer_conf", "codebook_dim=4",
+        "--batch_size", 2, "--accum_grad", 2, "--max_epoch", 3,
+    )  # fmt: skip
+    # 3 epochs of 2 optimizer steps, each with at least 17 latents; the second codebook begins a step later.
+    assert state["quantizer.codebooks.0.num_updates"] == 6 and state["quantizer.codebooks.1.num_updates"] == 5
+    assert state["quantizer.codebooks.1.entries"].shape == (8, 4)
+    saved = yaml.safe_load((tmp_path / "a/config.yaml").read_text())
+    assert saved["quantizer_conf"] == {"codebook_size": [16, 8], "num_codebooks": 2, "codebook_dim": 4}
 
 
 def test_utterances_without_transcript_train_beside_others(config, corpus, tmp_path):

@@ -36,12 +36,20 @@ train_args=""          # more options for training, as "--encoder_conf num_layer
 sitok_tag=""           # name of the experiment; empty: from train_config, the pieces and train_args
 sitok_stats_dir=""     # empty: ${expdir}/sitok_stats
 
+# Refinement and vocoder
+refine=""              # overlays, each trained from the one before: "conf/refine/decoder_finetune.yaml conf/refine/shortcut.yaml"
+refine_args=""         # more options for their training, as "--max_epoch 2"
+vocoder_config=""      # trains a Vocos vocoder: conf/vocoder/vocos_mini.yaml; empty: Griffin-Lim
+vocoder_args=""        # more options for its training
+
 # Tokens and scores
 inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
 steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
+step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
+step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
 
 # Upload
 hf_repo=""             # owner/name
@@ -54,22 +62,7 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . ./path.sh
 . "${SITOK_ROOT}/local/parse_options.sh"
 . ./cmd.sh
-
-# ---- Helpers ----
-
-log() {
-    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${0##*/}" "${BASH_LINENO[0]}" "$*"
-}
-
-die() {
-    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) error: %s\n' -1 "${0##*/}" "${BASH_LINENO[0]}" "$*" >&2
-    exit 1
-}
-
-# need FILE STAGE: the file must be there and not empty; if not, say which stage makes it.
-need() {
-    [ -s "$1" ] || die "$1 is missing: run stage $2 first"
-}
+. "${SITOK_ROOT}/local/stage_functions.sh"
 
 for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
     [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
@@ -105,7 +98,27 @@ if "${gpu_inference}"; then
     inference_gpus=1
 fi
 checkpoint_opts=()
-[ -z "${inference_model}" ] || checkpoint_opts=(--checkpoint "${inference_model}")
+[ -z "${inference_model}" ] || checkpoint_opts=(--checkpoint "${inference_model}") # of ${sitok_exp}
+
+# Stage 6 makes refined_exps, each from the one before; stages 8 to 10 are about the last one, final_exp.
+refined_exps=()
+final_exp=${sitok_exp}
+for overlay in ${refine}; do
+    find_conf "${overlay}" --refine >/dev/null
+    final_exp=${sitok_exp}_$(basename "${overlay}" .yaml)
+    [[ " ${refined_exps[*]} " != *" ${final_exp} "* ]] || die "--refine names two overlays $(basename "${overlay}")"
+    refined_exps+=("${final_exp}")
+done
+vocoder_exp=""
+if [ -n "${vocoder_config}" ]; then
+    find_conf "${vocoder_config}" --vocoder_config >/dev/null
+    vocoder_exp=${expdir}/vocoder_$(basename "${vocoder_config}" .yaml)
+fi
+case "${step_curve}" in
+    true | false) ;;
+    auto) step_curve=$([[ ${refine} == *shortcut* ]] && echo true || echo false) ;;
+    *) die "--step_curve is true, false or auto, not '${step_curve}'" ;;
+esac
 
 # Transcripts are optional: a set without `text` trains everything but the CTC branch.
 has_text() {
@@ -132,24 +145,27 @@ need_formatted() {
     done
 }
 
+# need_trained [EXPERIMENT STAGE]: the tokenizer by default.
 need_trained() {
-    [ -s "${sitok_exp}/config.yaml" ] || die "${sitok_exp}/config.yaml is missing: run stage 5 first (an experiment is" \
-        "named after --train_config and --train_args: give later stages the same ones, or its --sitok_tag)"
-    [ -e "${sitok_exp}/train.done" ] || die "${sitok_exp} is not finished: run stage 5 first, it resumes where it" \
-        "stopped (to go on with the best checkpoint so far: touch ${sitok_exp}/train.done)"
+    local exp=${1:-${sitok_exp}} maker=${2:-5}
+    [ -s "${exp}/config.yaml" ] || die "${exp}/config.yaml is missing: run stage ${maker} first (an experiment is" \
+        "named after --train_config, --train_args and --refine: give later stages the same ones, or its --sitok_tag)"
+    [ -e "${exp}/train.done" ] || die "${exp} is not finished: run stage ${maker} first, it resumes where it" \
+        "stopped (to go on with the best checkpoint so far: touch ${exp}/train.done)"
 }
 
-# write_run_sh FILE STAGE: a script that runs this stage again with the same options and environment.
-write_run_sh() {
-    {
-        printf '#!/usr/bin/env bash\n# Runs stage %d again (a training resumes); options after it win.\n' "$2"
-        printf 'export cmd_backend=%q\n' "${cmd_backend}"
-        [ -z "${SITOK_USE_ACTIVE_PYTHON+set}" ] ||
-            printf 'export SITOK_USE_ACTIVE_PYTHON=%q\n' "${SITOK_USE_ACTIVE_PYTHON}"
-        printf 'cd %q && %s--stage %d --stop_stage %d "$@"\n' "${PWD}" "${run_args}" "$2" "$2"
-    } >"$1.new"
-    chmod +x "$1.new"
-    mv -f "$1.new" "$1" # never written in place: bash may be reading the old one, which started this
+# A continuous model (quantizer: identity) has no tokens: stage 7 refuses it, stage 8 scores it.
+has_codes() {
+    ! grep -qx "quantizer: identity" "${sitok_exp}/config.yaml"
+}
+
+# What stages 8 and 9 use: the tokenizer, all refinements and the vocoder that are configured.
+need_all_trained() {
+    local exp
+    need_trained
+    for exp in "${refined_exps[@]}" ${vocoder_exp:+"${vocoder_exp}"}; do
+        need_trained "${exp}" 6
+    done
 }
 
 # ---- Stages ----
@@ -225,58 +241,70 @@ stage_4() {
     mv "${sitok_stats_dir}.tmp" "${sitok_stats_dir}"
 }
 
-# split_scp FILE PREFIX N: contiguous parts PREFIX.1.scp ... PREFIX.N.scp; none is empty while N <= lines.
-split_scp() {
-    awk -v parts="$3" -v prefix="$2" -v lines="$(wc -l <"$1")" \
-        '{ print > (prefix "." int((NR - 1) * parts / lines) + 1 ".scp") }' "$1"
+# Data and lengths of a training, in the array data_opts; "text" as an argument adds the transcripts.
+set_data_opts() {
+    need_formatted "${train_set}" "${valid_set}"
+    need "${sitok_stats_dir}/train/speech_shape" 4
+    need "${sitok_stats_dir}/valid/speech_shape" 4
+    local name dir
+    data_opts=()
+    for name in train valid; do
+        dir=$([ "${name}" = train ] && echo "${train_dir}" || echo "${valid_dir}")
+        data_opts+=("--${name}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
+        if [ "${1:-}" = text ] && has_text; then
+            [ -s "${dir}/text" ] || die "${train_dir}/text exists, ${dir}/text does not: make data/${valid_set}/text" \
+                "(the id alone for an utterance without a transcript) and run stage 2 again; or, to train without the" \
+                "CTC branch, remove ${train_dir}/text and data/${train_set}/text and add --train_args \"--ctc null\""
+            data_opts+=("--${name}_data_path_and_name_and_type" "${dir}/text,text,text")
+        fi
+        data_opts+=("--${name}_shape_file" "${sitok_stats_dir}/${name}/speech_shape")
+    done
+}
+
+# train_sitok EXPERIMENT STAGE CONFIG OPTION ...
+train_sitok() {
+    local exp=$1 number=$2 config=$3
+    shift 3
+    need "${sitok_stats_dir}/train/feats_stats.npz" 4
+    set_text_opts
+    set_data_opts text
+    train "${exp}" "${number}" sitok_espnet.bin.sitok_train --config "${config}" "${text_opts[@]}" \
+        --normalize global_mvn --normalize_conf "stats_file=${sitok_stats_dir}/train/feats_stats.npz" "${data_opts[@]}" "$@"
 }
 
 stage_5() {
     need_formatted "${train_set}" "${valid_set}"
-    need "${sitok_stats_dir}/train/feats_stats.npz" 4
-    need "${sitok_stats_dir}/train/speech_shape" 4
-    need "${sitok_stats_dir}/valid/speech_shape" 4
     [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
-    set_text_opts
-    local opts=() launcher=${cuda_cmd} name dir done_file=${sitok_exp}/train.done
-    for name in train valid; do
-        dir=$([ "${name}" = train ] && echo "${train_dir}" || echo "${valid_dir}")
-        opts+=("--${name}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
-        if has_text; then
-            [ -s "${dir}/text" ] || die "${train_dir}/text exists, ${dir}/text does not: make data/${valid_set}/text" \
-                "(the id alone for an utterance without a transcript) and run stage 2 again; or, to train without the" \
-                "CTC branch, remove ${train_dir}/text and data/${train_set}/text and add --train_args \"--ctc null\""
-            opts+=("--${name}_data_path_and_name_and_type" "${dir}/text,text,text")
-        fi
-        opts+=("--${name}_shape_file" "${sitok_stats_dir}/${name}/speech_shape")
-    done
-    [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
-
-    if [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ] && ! command -v nvidia-smi >/dev/null; then
-        die "no GPU is found on this machine: --ngpu 0 trains on the CPU (or choose another machine with cmd_backend=slurm)"
-    fi
-    mkdir -p "${sitok_exp}"
-    # An interrupted training must not look finished; the old time stays for a training that has nothing to add.
-    [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
-    write_run_sh "${sitok_exp}/run.sh" 5
-    log "training; to follow it: tail -f ${PWD}/${sitok_exp}/train.log"
     # shellcheck disable=SC2086 # options in one string
-    ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${sitok_exp}/train.log" \
-        --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${sitok_exp}/.dist_init_" \
-        --multiprocessing_distributed true -- \
-        ${python} -m sitok_espnet.bin.sitok_train --config "${train_config}" "${text_opts[@]}" \
-        --normalize global_mvn --normalize_conf "stats_file=${sitok_stats_dir}/train/feats_stats.npz" \
-        --resume true --output_dir "${sitok_exp}" "${opts[@]}" ${train_args}
-    if [ -e "${done_file}.before" ] && [ ! "${sitok_exp}/checkpoint.pth" -nt "${done_file}.before" ]; then
-        mv "${done_file}.before" "${done_file}" # nothing was trained: the tokens of stage 7 are still good
-    else
-        date +%Y-%m-%dT%H:%M:%S >"${done_file}"
-        rm -f "${done_file}.before"
-    fi
+    train_sitok "${sitok_exp}" 5 "${train_config}" ${train_args}
 }
 
 stage_6() {
-    log "no refinement is configured: nothing to do"
+    if [ -z "${refine}${vocoder_config}" ]; then
+        log "neither --refine nor --vocoder_config is given: nothing to do"
+        return
+    fi
+    local exp before=${sitok_exp} overlay names=() opts=("${checkpoint_opts[@]}")
+    need_formatted "${train_set}" "${valid_set}"
+    read -ra names <<<"${refine}"
+    for overlay in "${names[@]}"; do
+        exp=${sitok_exp}_$(basename "${overlay}" .yaml)
+        need_trained "${before}" "$([ "${before}" = "${sitok_exp}" ] && echo 5 || echo 6)"
+        log "refinement of ${before}: ${exp}"
+        ${python} "${SITOK_ROOT}/local/refine.py" prepare --experiment "${before}" "${opts[@]}" \
+            --overlay "$(find_conf "${overlay}" --refine)" --output_dir "${exp}"
+        # shellcheck disable=SC2086
+        train_sitok "${exp}" 6 "${exp}/train.yaml" ${refine_args}
+        # A refinement that changed the tokens must not look finished.
+        ${python} "${SITOK_ROOT}/local/refine.py" check --output_dir "${exp}" || { rm "${exp}/train.done" && exit 1; }
+        before=${exp} opts=()
+    done
+    if [ -n "${vocoder_exp}" ]; then
+        set_data_opts
+        # shellcheck disable=SC2086
+        train "${vocoder_exp}" 6 sitok_espnet.bin.vocos_train \
+            --config "$(find_conf "${vocoder_config}" --vocoder_config)" "${data_opts[@]}" ${vocoder_args}
+    fi
 }
 
 stage_7() {
@@ -296,49 +324,76 @@ stage_7() {
     done
 }
 
+# What stage 8 scores: the last refinement, beside what it was refined from (or the tokenizer alone).
+set_model_opts() {
+    local exp first=${sitok_exp}${inference_model:+/${inference_model}}
+    vocoder_opts=()
+    [ -z "${vocoder_exp}" ] || vocoder_opts=(--vocoder vocos --vocoder_conf "path=${vocoder_exp}")
+    model_opts=(--model "${final_exp}" --earlier "unrefined=${first}")
+    curve_opts=(--model "${first}")
+    for exp in "${refined_exps[@]}"; do
+        curve_opts+=(--model "${exp}")
+        [ "${exp}" = "${final_exp}" ] || model_opts+=(--earlier "${exp#"${sitok_exp}_"}=${exp}")
+    done
+    [ "${final_exp}" != "${sitok_exp}" ] || model_opts=(--model "${sitok_exp}" "${checkpoint_opts[@]}")
+}
+
 stage_8() {
-    local set out opts
+    local set out opts tokens=()
     # shellcheck disable=SC2086
     need_formatted "${train_set}" ${test_sets}
-    need_trained
-    need "${token_dump}/${train_set}/manifest.json" 7
+    need_all_trained
+    if has_codes; then
+        need "${token_dump}/${train_set}/manifest.json" 7
+        tokens=(--train_tokens "${token_dump}/${train_set}")
+    fi
+    set_model_opts
     for set in ${test_sets}; do
-        out=${sitok_exp}/eval/${set}
+        out=${final_exp}/eval/${set}
         opts=()
         ! has_text || opts+=(--train_text "${train_dir}/text")
         log "resynthesis of ${set}, log: ${out}/synth.log"
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
-            ${python} -m sitok_espnet.bin.sitok_synth_systems --model "${sitok_exp}" "${checkpoint_opts[@]}" \
+            ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" \
             --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
             --steps "${steps}" --cfg_scale "${cfg_scale}" ${synth_args}
         log "scores of ${set}, log: ${out}/score.log"
         # shellcheck disable=SC2086
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
-            --train_tokens "${token_dump}/${train_set}" "${opts[@]}" --nj "${nj}" ${score_args}
+            "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
         log "results: ${out}/RESULTS.md"
         cat "${out}/RESULTS.md"
+        "${step_curve}" || continue
+        log "quality against steps, log: ${out}/steps/curve.log"
+        # shellcheck disable=SC2086
+        ${decode_cmd} --gpu "${inference_gpus}" "${out}/steps/curve.log" \
+            ${python} -m sitok_espnet.bin.sitok_step_curve "${curve_opts[@]}" "${vocoder_opts[@]}" "${opts[@]}" \
+            --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}/steps" --device "${device}" ${step_curve_args}
+        log "results: ${out}/steps/STEPS.md"
     done
 }
 
 stage_9() {
-    need_trained
-    ${python} -m sitok_espnet.bin.sitok_pack --model "${sitok_exp}" "${checkpoint_opts[@]}" \
-        --output_dir "${sitok_exp}/packed"
+    local opts=()
+    need_all_trained
+    [ "${final_exp}" != "${sitok_exp}" ] || opts+=("${checkpoint_opts[@]}")
+    [ -z "${vocoder_exp}" ] || opts+=(--vocoder "${vocoder_exp}")
+    ${python} -m sitok_espnet.bin.sitok_pack --model "${final_exp}" "${opts[@]}" --output_dir "${final_exp}/packed"
 }
 
 stage_10() {
-    need "${sitok_exp}/packed/config.yaml" 9
-    local command=(hf upload "${hf_repo:-OWNER/NAME}" "${sitok_exp}/packed" .)
+    need "${final_exp}/packed/config.yaml" 9
+    local command=(hf upload "${hf_repo:-OWNER/NAME}" "${final_exp}/packed" .)
     log "upload command: ${command[*]}"
     [ -n "${hf_repo}" ] || die "say where to: --hf_repo OWNER/NAME"
     [ -n "${HF_TOKEN:-}" ] || die "no credentials: export HF_TOKEN=... (an access token that may write ${hf_repo})"
     "${command[@]}"
 }
 
-stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "training" "refinement" "token dump"
-    "resynthesis and scores" "packing" "upload")
+stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "training" "refinement and vocoder"
+    "token dump" "resynthesis and scores" "packing" "upload")
 
 mkdir -p "${expdir}"
 summary=()

@@ -3,12 +3,14 @@
 A new metric is one file and one line here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
+from sitok_espnet.evaluate.files import read_languages, read_transcripts
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
@@ -26,14 +28,36 @@ class MetricContext:
     Attributes:
         train_texts: transcripts from which a recogniser's language model may learn sentences.
         test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
+        languages: those of the scored utterances; the recogniser knows English only.
     """
 
     train_texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+
+    @classmethod
+    def read(cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path) -> "MetricContext":
+        """The context of transcripts `texts` (utterance -> words) of a data directory.
+
+        Where a corpus has several languages, ``utt2lang`` beside ``text`` tells them apart (utterances that it does not
+        name are English): of ``train_text`` only English is for the recogniser.
+        """
+        train = read_transcripts(train_text) if train_text else {}
+        of_train = read_languages(train_text) if train_text else {}
+        of_test = read_languages(data_dir / "text")
+        return cls(
+            train_texts=tuple(text for utt, text in train.items() if of_train.get(utt, "en") == "en"),
+            test_texts=tuple(texts.values()),
+            languages=tuple(sorted({of_test.get(utt, "en") for utt in texts})) or ("en",),
+        )
 
     @cached_property
     def recognizer(self) -> Recognizer:
         """One recogniser shared by WER and CER (it remembers its last transcripts, so both cost one recognition)."""
+        if self.languages != ("en",):
+            raise MetricUnavailable(
+                f"the offline recogniser knows English only, this set is {', '.join(self.languages)}"
+            )
         return Recognizer(self.train_texts, self.test_texts)
 
 

@@ -58,7 +58,8 @@ def _selection(codebooks: str | Sequence[int], num_codebooks: int) -> list[int]:
     if codebooks == "all":
         return there
     chosen = [0] if codebooks == "first" else codebooks
-    if isinstance(chosen, str) or not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(there):
+    whole = isinstance(chosen, Sequence) and all(type(number) is int for number in chosen)
+    if not whole or not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(there):
         raise SiTokError(
             f"ctc_conf codebooks must be all, first, or a list of different numbers from 0 to {there[-1]}, got "
             f"{codebooks!r}"

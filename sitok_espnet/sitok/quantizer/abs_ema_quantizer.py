@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sitok_espnet.nn.masks import valid_mask
-from sitok_espnet.sitok.quantizer.abs_quantizer import AbsQuantizer, QuantizerOutput, code_usage
+from sitok_espnet.sitok.quantizer.abs_quantizer import NEAR_TIE, AbsQuantizer, QuantizerOutput, code_usage
 from sitok_espnet.sitok.quantizer.ema_codebook import EMACodebook
 
 
@@ -110,6 +110,17 @@ class AbsEMAQuantizer(AbsQuantizer):
         """(B, T, N) -> (B, T, D)."""
         with torch.autocast(codes.device.type, enabled=False):
             return self.project_out(self.decode_per_codebook(codes).sum(dim=2))
+
+    def is_near_tie(self, latent: Tensor, first: Tensor, second: Tensor) -> bool:
+        """The two entries are equally far from what the codebooks before left over: squared distances, to 1e-4."""
+        residual = self.search_space(latent).double()
+        for codebook, one, two in zip(self.chain, first.tolist(), second.tolist(), strict=True):
+            entries = codebook.entries[[one, two]].double()
+            if one != two:
+                near, far = (entries - residual).square().sum(dim=1).sort().values.tolist()
+                return far - near <= NEAR_TIE * far
+            residual = residual - entries[0]
+        return True
 
     def update_codebook(self) -> None:
         """Apply the statistics of the batches since the last optimizer step."""

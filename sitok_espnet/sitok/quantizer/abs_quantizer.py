@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+# Relative margin under which two codes count as equally near (DESIGN section 6, promise 1).
+NEAR_TIE = 1e-4
+
 
 @dataclass(frozen=True)
 class QuantizerOutput:
@@ -62,6 +65,14 @@ class AbsQuantizer(nn.Module, ABC):
 
     def update_codebook(self) -> None:  # noqa: B027  (a quantizer without running statistics has nothing to do)
         """Called once after every optimizer step; moves running statistics."""
+
+    def is_near_tie(self, latent: Tensor, first: Tensor, second: Tensor) -> bool:
+        """Whether rounding alone can decide between two different codes of one latent (promise 1).
+
+        latent (D,); first and second (N,). Judged in fp64 at the first codebook in which the codes differ: what
+        follows there differs with reason. A quantizer that states no rule proves nothing.
+        """
+        return False
 
     @property
     def frozen(self) -> bool:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sitok_espnet.errors import SiTokError
 from sitok_espnet.nn.distributed import all_reduce_sum, gather_rows, rank, world_size
 from sitok_espnet.sitok.quantizer.search import nearest_codes
 
@@ -35,7 +36,7 @@ class EMACodebook(nn.Module):
     def __init__(self, size: int, dim: int, decay: float, l2_normalize: bool):
         super().__init__()
         if size < 2:
-            raise ValueError(f"codebook_size must be at least 2, got {size}")
+            raise SiTokError(f"quantizer_conf codebook_size must be at least 2, got {size}")
         self.decay = decay
         self.l2_normalize = l2_normalize
         self.register_buffer("entries", self._on_manifold(torch.randn(size, dim)))

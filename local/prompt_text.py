@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from num2words import num2words
+from prompt_languages import LANGUAGES, Language
 
 from sitok_espnet.errors import SiTokError
 
@@ -16,18 +17,8 @@ from sitok_espnet.errors import SiTokError
 _REMARK = re.compile(r"\[[^]]*\]|<[^>]*>|\([^)]*\)")
 _NOT_SPEECH = re.compile(r"beep|tone|sound|silence", re.IGNORECASE)
 _INITIALS = re.compile(r"\b(?:[a-z]\.)+[a-z]\b\.?")  # a.m. and p.m.
-# Spelling errors of the list itself; the recording says the word on the right.
-_SPELLING = {
-    "en": {
-        "exclaimation": "exclamation",
-        "fourtieth": "fortieth",
-        "represenatives": "representatives",
-        "umute": "unmute",
-        "un-indentified": "unidentified",
-        "witheld": "withheld",
-    }
-}
-_SYMBOLS = {"en": {"#": " pound ", "*": " star ", "www.": "w w w dot ", ".org": " dot org "}}
+# Two prompts on one line of a list: the second begins with its key.
+_NEXT_PROMPT = re.compile(r"\b[a-z]+(?:-[a-z]+)+:")
 
 
 @dataclass(frozen=True)
@@ -38,46 +29,64 @@ class Cleaned:
     reason: str = ""
 
 
-def read_transcripts(path: str | Path) -> dict[str, str]:
+def read_transcripts(path: str | Path, lang: str = "en") -> dict[str, str]:
     """Read `key: text` lines of a gzipped list (comments begin with `;`, a byte-order mark is allowed)."""
+    corrections = language(lang).lines
     transcripts: dict[str, str] = {}
     with gzip.open(path, "rt", encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
             if not line or line.startswith(";"):
                 continue
-            key, colon, text = line.partition(":")
+            key, colon, text = corrections.get(line, line).partition(":")
             if not colon:
                 raise SiTokError(f"{path}:{number}: expected `key: text`, found {line!r}")
             if key in transcripts:
                 raise SiTokError(f"{path}:{number}: the prompt {key!r} occurs twice")
-            transcripts[key] = text.strip()
+            transcripts[key] = _one_prompt(key, text.strip())
     return transcripts
+
+
+def _one_prompt(key: str, text: str) -> str:
+    """The text of one prompt where a line repeats its key or goes on with another prompt."""
+    return _NEXT_PROMPT.split(text.removeprefix(f"{key}:"), maxsplit=1)[0].strip()
+
+
+def language(lang: str) -> Language:
+    """The particulars of a language's list; SiTokError names the known ones."""
+    if lang not in LANGUAGES:
+        raise SiTokError(f"--langs {lang}: the prompt languages are {', '.join(LANGUAGES)}")
+    return LANGUAGES[lang]
 
 
 def spell_number(digits: str, lang: str) -> str:
     """Spell a number as the prompts say it.
 
     Up to three digits is a quantity ("500" five hundred); four and more are extensions and passwords, said digit by
-    digit. A decimal point is spoken.
+    digit. A decimal point (or comma) is spoken.
     """
+    digits = digits.replace(",", ".")
     parts = [digits] if "." in digits or len(digits) <= 3 else list(digits)
     return " ".join(num2words(float(p) if "." in p else int(p), lang=lang) for p in parts)
 
 
-def clean(text: str, lang: str = "en") -> Cleaned:
-    """Normalise one transcript to lower-case words of letters and apostrophes."""
+def clean(text: str, lang: str = "en", rules: Language | None = None) -> Cleaned:
+    """Normalise one transcript to lower-case words of letters (with their accents) and apostrophes.
+
+    rules: the particulars of the list; those of the language's prompts by default.
+    """
     if any(_NOT_SPEECH.search(remark) for remark in _REMARK.findall(text)):
         return Cleaned(None, "a beep, another sound or silence")
+    rules = rules or language(lang)
     text = unicodedata.normalize("NFC", _REMARK.sub(" ", text)).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    for wrong, right in _SPELLING.get(lang, {}).items():
+    for wrong, right in (*rules.fragments.items(), *rules.symbols.items()):
         text = text.replace(wrong, right)
-    for symbol, words in _SYMBOLS.get(lang, {}).items():
-        text = text.replace(symbol, words)
     text = _INITIALS.sub(lambda m: m.group().replace(".", " "), text)
     # "h.323" and "3d" are letters and digits said one by one, "28.8" is one number.
     text = re.sub(r"([a-z])\.?(\d+)", lambda m: f"{m[1]} {' '.join(m[2])}", text)
-    text = re.sub(r"(\d+(?:\.\d+)?)", lambda m: f" {spell_number(m[1], lang)} ", text)
+    number = rf"(\d+(?:[{rules.decimal_marks}]\d+)?)"
+    text = re.sub(number, lambda m: f" {spell_number(m[1], lang)} ", text)
     # Everything but letters and an apostrophe inside a word separates words.
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text)
+    words = [rules.words.get(word, word) for word in words]
     return Cleaned(" ".join(words)) if words else Cleaned(None, "no words in the transcript")

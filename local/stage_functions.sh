@@ -1,0 +1,71 @@
+# shellcheck shell=bash disable=SC2154
+# Sourced by the stage scripts of all recipes, after their options, path.sh and cmd.sh. They set run_args (the command
+# that started them, quoted), ngpu, num_nodes and python.
+
+log() {
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$*"
+}
+
+die() {
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) error: %s\n' -1 "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$*" >&2
+    exit 1
+}
+
+# need FILE STAGE: the file must be there and not empty; if not, say which stage makes it.
+need() {
+    [ -s "$1" ] || die "$1 is missing: run stage $2 first"
+}
+
+# find_conf FILE OPTION: prints where a YAML is: in the recipe, or else in the repository.
+find_conf() {
+    local place
+    for place in "$1" "${SITOK_ROOT}/$1"; do
+        [ ! -f "${place}" ] || { echo "${place}" && return; }
+    done
+    die "$2 $1 does not exist, neither in the recipe nor in the repository's root"
+}
+
+# split_scp FILE PREFIX N: contiguous parts PREFIX.1.scp ... PREFIX.N.scp; none is empty while N <= lines.
+split_scp() {
+    awk -v parts="$3" -v prefix="$2" -v lines="$(wc -l <"$1")" \
+        '{ print > (prefix "." int((NR - 1) * parts / lines) + 1 ".scp") }' "$1"
+}
+
+# write_run_sh FILE STAGE: a script that runs this stage again with the same options and environment.
+write_run_sh() {
+    {
+        printf '#!/usr/bin/env bash\n# Runs stage %d again (a training resumes); options after it win.\n' "$2"
+        printf 'export cmd_backend=%q\n' "${cmd_backend}"
+        [ -z "${SITOK_USE_ACTIVE_PYTHON+set}" ] ||
+            printf 'export SITOK_USE_ACTIVE_PYTHON=%q\n' "${SITOK_USE_ACTIVE_PYTHON}"
+        printf 'cd %q && %s--stage %d --stop_stage %d "$@"\n' "${PWD}" "${run_args}" "$2" "$2"
+    } >"$1.new"
+    chmod +x "$1.new"
+    mv -f "$1.new" "$1" # never written in place: bash may be reading the old one, which started this
+}
+
+# train EXPERIMENT STAGE MODULE OPTION ...: train or resume; EXPERIMENT/train.done says that it has ended, and when.
+train() {
+    local exp=$1 number=$2 module=$3 launcher=${cuda_cmd} done_file=$1/train.done
+    shift 3
+    [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
+    if [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ] && ! command -v nvidia-smi >/dev/null; then
+        die "no GPU is found on this machine: --ngpu 0 trains on the CPU (or choose another machine with cmd_backend=slurm)"
+    fi
+    mkdir -p "${exp}"
+    # An interrupted training must not look finished; the old time stays for a training that has nothing to add.
+    [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
+    write_run_sh "${exp}/run.sh" "${number}"
+    log "training; to follow it: tail -f ${PWD}/${exp}/train.log"
+    # shellcheck disable=SC2086 # options in one string
+    ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${exp}/train.log" \
+        --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${exp}/.dist_init_" \
+        --multiprocessing_distributed true -- \
+        ${python} -m "${module}" --resume true --output_dir "${exp}" "$@"
+    if [ -e "${done_file}.before" ] && [ ! "${exp}/checkpoint.pth" -nt "${done_file}.before" ]; then
+        mv "${done_file}.before" "${done_file}" # nothing was trained: what was made of it is still good
+    else
+        date +%Y-%m-%dT%H:%M:%S >"${done_file}"
+        rm -f "${done_file}.before"
+    fi
+}

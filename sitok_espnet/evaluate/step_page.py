@@ -1,0 +1,123 @@
+"""The step/quality curve as a page and a picture (ours)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sitok_espnet.evaluate.table import SIGNIFICANT, markdown_table, provenance_lines
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
+_MARKERS = "os^Dv"
+
+
+def render_steps(results: Mapping) -> str:
+    """The whole page as Markdown."""
+    reference, bootstrap, data = results["time_reference"], results["bootstrap"], results["data"]
+    head = (
+        f"{data['utterances']} utterances, each decoded alone with every model and number of solver steps, from the "
+        f"same tokens and noise (seed {data['seed']}), without guidance; vocoder {data['vocoder']}. In brackets: "
+        f"{bootstrap['confidence']:.0%} percentile bootstrap intervals over utterances ({bootstrap['resamples']} "
+        f"resamples, seed {bootstrap['seed']}). Time: tokens to mel, measured in one process with the models taking "
+        f"turns, divided by that of {_name(reference)}; real-time factor: seconds of it a second of audio."
+    )
+    parts = ["# Quality against solver steps", head, _rows_table(results)]
+    if results["differences"]:
+        parts += ["## Against the first model at the same steps", _differences_table(results)]
+    parts += ["## Provenance", "\n".join(provenance_lines(results["provenance"]))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _name(row: Mapping) -> str:
+    return row["model"] + (f" at {row['steps']} steps" if row["steps"] else "")
+
+
+def _cell(interval: Mapping | None, decimals: int) -> str:
+    if interval is None:
+        return "-"
+    return f"{interval['value']:.{decimals}f} [{interval['low']:.{decimals}f}, {interval['high']:.{decimals}f}]"
+
+
+def _rows_table(results: Mapping) -> str:
+    metrics = results["metrics"]
+    arrows = {"higher is better": "↑", "lower is better": "↓"}
+    header = ["model", "steps", *(f"{card['title']} {arrows[card['direction']]}" for card in metrics.values())]
+    header += ["time", "real-time factor"]
+    rows = []
+    for row in results["rows"]:
+        cells = [_cell(row["metrics"][name], card["decimals"]) for name, card in metrics.items()]
+        times = [_cell(row["time_ratio"], 3), _cell(row["real_time_factor"], 4)]
+        rows.append([row["model"], str(row["steps"] or "-"), *cells, *times])
+    ceiling = [_cell(results["ceiling"][name], card["decimals"]) for name, card in metrics.items()]
+    rows.append(["copy synthesis", "-", *ceiling, "-", "-"])
+    return markdown_table(header, rows)
+
+
+def _differences_table(results: Mapping) -> str:
+    rows = []
+    for pair in results["differences"]:
+        for name, card in results["metrics"].items():
+            cell = pair["metrics"][name]
+            row = [f"{pair['first']} - {pair['second']}", str(pair["steps"] or "-"), card["title"]]
+            if cell is None:
+                rows.append([*row, "-", "-", "-"])
+                continue
+            shown = cell["p_value"] < SIGNIFICANT
+            verdict = ("better" if cell["first_is_better"] else "worse") if shown else "no difference shown"
+            rows.append([*row, _cell(cell, card["decimals"]), f"{cell['p_value']:.4f}", verdict])
+    header = ["models", "steps", "metric", "difference (paired bootstrap)", "p, two-sided", "the first is"]
+    return markdown_table(header, rows)
+
+
+def plot_steps(results: Mapping, path: Path) -> None:
+    """Write a PNG: one panel a metric and one for the time, a line a model, bars for the intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    metrics = results["metrics"]
+    figure = Figure(figsize=(4.2 * (len(metrics) + 1), 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(metrics) + 1, squeeze=False)[0]
+    steps = sorted({row["steps"] for row in results["rows"] if row["steps"]}) or [1]
+    models = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    panels = [
+        (card["title"], card["direction"], lambda row, n=name: row["metrics"][n]) for name, card in metrics.items()
+    ]
+    reference = results["time_reference"]
+    panels.append((f"time / time of {_name(reference)}", "lower is better", lambda row: row["time_ratio"]))
+    for axis, (title, direction, value) in zip(axes, panels, strict=True):
+        for index, model in enumerate(models):
+            rows = [row for row in results["rows"] if row["model"] == model and value(row)]
+            if not rows:
+                continue
+            # Without steps: a level over the whole axis.
+            places = [[row["steps"]] for row in rows] if rows[0]["steps"] else [[steps[0], steps[-1]]]
+            style = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+            _draw_line(axis, places, [value(row) for row in rows], model, style)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(steps, [str(number) for number in steps])
+        axis.minorticks_off()
+        axis.set_xlabel("solver steps")
+        axis.set_title(f"{title}\n({direction})", fontsize=10)
+        axis.grid(alpha=0.3)
+    for axis, name in zip(axes, metrics, strict=False):
+        if ceiling := results["ceiling"][name]:
+            axis.axhline(ceiling["value"], color="grey", linestyle="--", linewidth=1, label="copy synthesis")
+    axes[-1].set_ylim(bottom=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        figure.savefig(temporary, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _draw_line(axis, places: list[list[int]], intervals: list[Mapping], label: str, style: dict) -> None:
+    """One model; ``places`` are the steps at which each interval holds (bars there, a line through all)."""
+    x = [step for place in places for step in place]
+    shown = [interval for place, interval in zip(places, intervals, strict=True) for _ in place]
+    values = [interval["value"] for interval in shown]
+    # A percentile interval need not hold the value itself.
+    below = [max(0.0, interval["value"] - interval["low"]) for interval in shown]
+    above = [max(0.0, interval["high"] - interval["value"]) for interval in shown]
+    axis.errorbar(x, values, yerr=[below, above], label=label, capsize=3, linewidth=1.5, markersize=5, **style)

@@ -1,0 +1,43 @@
+"""The benchmarks run and compare what they say; their workers are called in this process, and no time is judged."""
+
+import json
+
+import numpy as np
+import soundfile
+from speech_generator import speech
+
+from benchmarks import streaming
+
+
+def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "a.wav", speech(2.0), 24000, "FLOAT")
+
+    def here(argv, **job):
+        return streaming.WORK[job["do"]](streaming.get_parser().parse_args(argv), job)
+
+    monkeypatch.setattr(streaming, "work", here)
+    options = ["--encode_seconds", "3", "--decode_seconds", "5", "--chunk_seconds", "1", "60", "--push_ms", "80"]
+    arguments = ["--model", str(tiny_model_dir), "-o", str(tmp_path / "r.json"), "--steps", "1", "--repeats", "2"]
+    streaming.main([*options, *arguments, str(tmp_path / "a.wav")])
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert {"commit", "config", "machine", "model_hash", "options", "encoding", "decoding"} == set(result)
+    assert result["options"]["seed"] == 0 and result["config"]["encoder_conf"]["num_layers"] == 2
+    encoding = result["encoding"]
+    assert (encoding["tokens"], encoding["latency_ms"]) == (38, 110.0)
+    assert encoding["ways"]["80 ms"]["differing_tokens"] == 0
+    rows = {row["way"]: row for row in result["decoding"]}
+    assert list(rows) == ["whole", "whole, another seed", "1 s", "60 s"]
+    assert rows["whole"]["mel_l1_to_whole"] == rows["60 s"]["mel_l1_to_whole"] == 0
+    assert rows["1 s"]["mel_l1_to_whole"] > 0 and rows["whole, another seed"]["mel_l1_to_whole"] > 0
+    assert rows["1 s"]["latency_ms"] == 1640
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+    table = capsys.readouterr().out
+    assert "| 80 ms |" in table and "| 5 | 1 s |" in table
+
+
+def test_speech_is_joined_and_repeated(tiny_tokenizer, tmp_path):
+    wavs = [speech(1.0, seed=s) for s in range(2)]
+    for name, wav in zip("ab", wavs, strict=True):
+        soundfile.write(tmp_path / f"{name}.wav", wav, 24000, "FLOAT")
+    joined = streaming.joined_speech(tiny_tokenizer, [str(tmp_path)], 2.5)
+    np.testing.assert_array_equal(joined, np.concatenate([*wavs, wavs[0]])[:60000])
