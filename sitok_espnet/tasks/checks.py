@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 import yaml
 
 from sitok_espnet.checkpoint import read_weights
@@ -24,7 +25,7 @@ def check_statistics(model: SiTokModel, stats_file: str | None) -> None:
         )
 
 
-def check_init_param(model: SiTokModel, specification: str, ignore_mismatch: bool) -> None:
+def check_init_param(model: torch.nn.Module, specification: str, ignore_mismatch: bool) -> None:
     """``--init_param FILE[:SOURCE[:TARGET[:EXCLUDED,...]]]`` before ESPnet loads it.
 
     ESPnet's loader would run code in the file and pass over missing keys in silence. Here the file must hold weights
@@ -42,7 +43,8 @@ def check_init_param(model: SiTokModel, specification: str, ignore_mismatch: boo
     given = {_moved(key, source, target) for key in kept}
     wanted = {_moved(key, target, source): key for key in model.state_dict() if _below(key, target)}
     expected = {key for at_source, key in wanted.items() if not (skip and at_source.startswith(skip))}
-    for part in model.decoder.parts_added_in_refinement:
+    decoder = getattr(model, "decoder", None)  # a vocoder has none
+    for part in decoder.parts_added_in_refinement if decoder is not None else ():
         added = {key for key in expected if _below(key, f"decoder.{part}")}
         expected -= added if added.isdisjoint(given) else set()
     if given != expected:

@@ -14,6 +14,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.slots import SLOTS, build_slot
+from sitok_espnet.tasks.checks import check_init_param
 from sitok_espnet.vocoder.gan_model import VocosGANModel, build_gan_model
 from sitok_espnet.vocoder.segments import SegmentCutter
 
@@ -94,14 +95,17 @@ class VocosTask(AbsTask):
         """Build the model.
 
         Raises:
-            SiTokError: unknown options, half precision.
+            SiTokError: unknown options, half precision, --init_param of another model.
         """
         if args.use_amp or args.train_dtype != "float32":
             raise SiTokError(
                 "the vocoder trains in float32 only: ESPnet's GANTrainer has no mixed precision but float16, in which "
                 "the exponential of the spectrum overflows (leave --use_amp and --train_dtype at their defaults)"
             )
-        return build_gan_model(vars(args))
+        model = build_gan_model(vars(args))
+        for specification in args.init_param:
+            check_init_param(model, specification, args.ignore_init_mismatch)
+        return model
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list[torch.optim.Optimizer]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_gan_espnet_model import AbsGANESPnetModel
@@ -18,13 +19,15 @@ from sitok_espnet.vocoder.vocos_generator import VocosGenerator
 from sitok_espnet.vocoder.vocos_losses import MultiScaleMelLoss, VocosDiscriminators, log_mel_of
 
 GENERATOR, DISCRIMINATOR = 0, 1  # indices of the optimizers
+WARM_UP_PENALTY = 100.0  # in log units: more than any mel distance
 
 
 class VocosGANModel(AbsGANESPnetModel):
     """Generator loss ``mel_weight * mel distance + adversarial + feature matching`` (Vocos, section 3.3).
 
     Before `discriminator_start_step` the generator learns from the mel distance alone and the discriminators are
-    neither evaluated nor moved: on a CPU they cost ten times the generator.
+    neither evaluated nor moved: on a CPU they cost more than everything else. Validation reports `mel_l1`, the
+    distance of the copy in the vocoder's own mel, and `selection`, the same with a penalty during the warm-up.
 
     Args:
         feats_extract: the mel that the vocoder inverts; its hash is in every checkpoint.
@@ -83,8 +86,11 @@ class VocosGANModel(AbsGANESPnetModel):
         if not (self.training and self.adversarial):
             # Parameters without a gradient are left alone by the optimizer, weight decay included.
             return torch.zeros((), device=speech.device, requires_grad=True), stats
-        fake, real = self._make(speech)
-        if torch.is_grad_enabled():
+        # With several processes, DDP overwrites the buffers that a kept graph needs: made again in the other turn.
+        keep = torch.is_grad_enabled() and not (dist.is_available() and dist.is_initialized())
+        with torch.set_grad_enabled(keep):
+            fake, real = self._make(speech)
+        if keep:
             self._made = (speech, fake, real)
         loss = self.discriminators.judge(fake, real)
         return loss, {**stats, "discriminator_loss": loss.detach()}
@@ -98,7 +104,11 @@ class VocosGANModel(AbsGANESPnetModel):
         stats = {"mel_loss": mel_loss.detach()}
         if not self.training:
             mels = [log_mel_of(self.feats_extract, wav) for wav in (fake, real)]
-            return loss, {**stats, "mel_l1": F.l1_loss(*mels).detach()}
+            distance = F.l1_loss(*mels).detach()
+            # The mel distance grows when the discriminators set in, while the speech improves: a checkpoint of the
+            # warm-up must never be the best one after that.
+            selection = distance + (0.0 if self.adversarial else WARM_UP_PENALTY)
+            return loss, {**stats, "mel_l1": distance, "selection": selection}
         if self.adversarial:
             adversarial, features = self.discriminators.teach(fake, real)
             loss = loss + adversarial + features

@@ -88,7 +88,7 @@ def _read_config(directory: Path) -> tuple[Path, dict[str, Any]]:
 def _default_checkpoint(directory: Path, settings: Mapping[str, Any]) -> str:
     if (directory / PACKED_WEIGHTS).is_file():
         return PACKED_WEIGHTS
-    phase, criterion = (settings.get("best_model_criterion") or [["valid", "mel_l1", "min"]])[0][:2]
+    phase, criterion = (settings.get("best_model_criterion") or [["valid", "selection", "min"]])[0][:2]
     return f"{phase}.{criterion}.best.pth"
 
 

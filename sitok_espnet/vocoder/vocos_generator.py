@@ -53,19 +53,24 @@ def spectral_prior(config: MelConfig) -> tuple[Tensor, Tensor, Tensor]:
         every bin takes the mean of the filters over it, each divided by its gain. phase (K,): of a unit pulse in the
         middle of the window.
     """
-    # In the analysis' own resolution, then at the bins of the window (the same ones where n_fft = win_length).
-    filterbank = mel_filterbank(config)
-    gain = filterbank.sum(0)
-    shape = filterbank / filterbank.amax(0).clamp_min(1e-12)
-    at = torch.linspace(0, len(shape) - 1, config.win_length // 2 + 1, dtype=torch.float64)
-    low = at.floor().long().clamp(max=len(shape) - 2)
-    shape = torch.lerp(shape[low], shape[low + 1], (at - low)[:, None])
-    # A bin outside every filter takes the nearest one that is inside.
-    covered = (shape.sum(1) > 1e-9).nonzero().flatten()
-    nearest = covered[(torch.arange(len(shape))[:, None] - covered).abs().argmin(1)]
-    weights = shape[nearest] / shape[nearest].sum(1, keepdim=True)
-    log_gain = gain.clamp_min(1e-12).log()
-    return weights.T.contiguous(), -(weights @ log_gain), math.pi * (torch.arange(len(shape), dtype=torch.float64) % 2)
+    with torch.device("cpu"):
+        # In the analysis' own resolution, then at the bins of the window (the same ones where n_fft = win_length).
+        filterbank = mel_filterbank(config)
+        gain = filterbank.sum(0)
+        shape = filterbank / filterbank.amax(0).clamp_min(1e-12)
+        at = torch.linspace(0, len(shape) - 1, config.win_length // 2 + 1, dtype=torch.float64)
+        low = at.floor().long().clamp(max=len(shape) - 2)
+        shape = torch.lerp(shape[low], shape[low + 1], (at - low)[:, None])
+        # A bin outside every filter takes the nearest one that is inside.
+        covered = (shape.sum(1) > 1e-9).nonzero().flatten()
+        nearest = covered[(torch.arange(len(shape))[:, None] - covered).abs().argmin(1)]
+        weights = shape[nearest] / shape[nearest].sum(1, keepdim=True)
+        log_gain = gain.clamp_min(1e-12).log()
+        return (
+            weights.T.contiguous(),
+            -(weights @ log_gain),
+            math.pi * (torch.arange(len(shape), dtype=torch.float64) % 2),
+        )
 
 
 class VocosGenerator(nn.Module):
