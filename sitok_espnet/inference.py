@@ -12,6 +12,7 @@ import torch
 from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
+from sitok_espnet.computing import exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import locate
 from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
@@ -26,35 +27,6 @@ from sitok_espnet.vocoder.choices import build_vocoder, choose_vocoder
 
 DECODE_BATCH_SECONDS = 120.0
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@contextmanager
-def exact_inference() -> Iterator[None]:
-    """Inference mode with TF32 (and its CPU relatives) off; the process's settings come back afterwards."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul)
-    saved = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.inference_mode():
-            yield
-    finally:
-        for backend, value in zip(backends, saved, strict=True):
-            backend.fp32_precision = value
-
-
-def make_batches(lengths: Sequence[int], budget: float) -> list[list[int]]:
-    """Indices of similar lengths together, longest first; (items x longest) of a batch stays within the budget.
-
-    An item longer than the budget is a batch of its own. Depends on the lengths alone, not on time or memory.
-    """
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
 
 
 class SiTok:

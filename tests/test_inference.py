@@ -9,8 +9,9 @@ from experiment_dir import make_model_dir
 from speech_generator import speech
 
 from sitok_espnet import inference
+from sitok_espnet.computing import exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.inference import SiTok, exact_inference, make_batches
+from sitok_espnet.inference import SiTok
 
 LENGTHS = [1, 1920, 1921, 5000, 24000, 40001, 72000]
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sitok_espnet.inference import SiTok, exact_inference
+from sitok_espnet.computing import exact_inference
+from sitok_espnet.inference import SiTok
 
 LATENT_TOLERANCE = 1e-5
 
