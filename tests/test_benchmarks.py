@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 import soundfile
+import yaml
 from speech_generator import speech
+from tiny import TINY, tiny_config
 
-from benchmarks import streaming
+from benchmarks import decoders, streaming
 
 
 def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
@@ -41,3 +44,22 @@ def test_speech_is_joined_and_repeated(tiny_tokenizer, tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", wav, 24000, "FLOAT")
     joined = streaming.joined_speech(tiny_tokenizer, [str(tmp_path)], 2.5)
     np.testing.assert_array_equal(joined, np.concatenate([*wavs, wavs[0]])[:60000])
+
+
+def test_decoder_benchmark_compares_decoders_of_one_size(tmp_path, monkeypatch, capsys):
+    config = tiny_config(decoder_conf={**TINY["decoder_conf"], "num_layers": 8})
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    output = tmp_path / "r.json"
+    arguments = ["decoders.py", str(tmp_path / "tiny.yaml"), "-o", str(output), "--seconds", "1", "--repeats", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    decoders.main()
+    rows = {row["way"]: row for row in json.loads(output.read_text())["rows"]}
+    assert set(rows) == {way.name for way in decoders.WAYS}
+    assert rows["flow_matching, 16 steps"]["ratio"] == 1
+    built = decoders.build_decoders(config, "cpu", 0)
+    assert len(built["flow_matching"].stack.blocks) == len(built["regression"].stack.blocks) == 8
+    assert (len(built["flow_matching_light"].body.blocks), len(built["flow_matching_light"].stack.blocks)) == (6, 2)
+    assert "| flow_matching_light, 4 steps |" in capsys.readouterr().out
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_config(decoder="regression")))
+    with pytest.raises(SystemExit, match="decoder must be flow_matching, it is regression"):
+        decoders.main()
