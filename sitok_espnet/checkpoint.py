@@ -14,9 +14,9 @@ from torch import Tensor
 
 import sitok_espnet
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.pretrained import PACKED_VOCODER
 from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.slots import SLOTS, build_model
-from sitok_espnet.vocoder.choices import PACKED_VOCODER
 
 UNTRAINED = "untrained"
 PACKED_WEIGHTS = "model.pth"
@@ -169,8 +169,8 @@ def pack(
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
 
     ``vocoder``, an experiment directory of vocos_train, is packed into it and becomes the default of inference.
-    ``half`` stores weights as float16, half the size; the packed model is then the rounded one, with a hash (and some
-    codes) of its own.
+    ``half`` stores weights, the vocoder's too, as float16, half the size; the packed model is then the rounded one,
+    with a hash (and some codes) of its own.
 
     It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
     at that place is an error.
@@ -208,7 +208,7 @@ def pack(
         # Imported here: it imports this module, and is slow to import.
         from sitok_espnet.vocoder.vocos import pack_vocoder
 
-        pack_vocoder(vocoder, temporary / PACKED_VOCODER, loaded.model.feats_extract.config)
+        pack_vocoder(vocoder, temporary / PACKED_VOCODER, loaded.model.feats_extract.config, half)
     before = output.with_name(output.name + ".before")
     shutil.rmtree(before, ignore_errors=True)
     if output.exists():

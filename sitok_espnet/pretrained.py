@@ -5,12 +5,13 @@ from pathlib import Path
 from sitok_espnet.errors import SiTokError
 
 MODELS = Path(__file__).parent / "models"
+PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer, or of the one that those in MODELS share
 DEFAULT_MODEL = "asterisk_25hz"  # what the command line takes where no model is named
 
 
 def pretrained_models() -> list[str]:
     """Names of the models in this installation."""
-    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml"))
+    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER)
 
 
 def locate(directory_or_name: str | Path) -> Path:
@@ -29,3 +30,11 @@ def locate(directory_or_name: str | Path) -> Path:
         f"no model {name}: it is neither a folder (an experiment, or what stage 9 packed) nor one of the "
         f"models of this installation ({', '.join(pretrained_models()) or 'none'})"
     )
+
+
+def trained_vocoder(directory: str | Path) -> Path | None:
+    """Folder of the vocoder that belongs to a tokenizer's: packed with it, or shared by the models of the package."""
+    folder = Path(directory)
+    places = [folder, folder.parent] if folder.resolve().parent == MODELS.resolve() else [folder]
+    there = [place / PACKED_VOCODER for place in places if (place / PACKED_VOCODER / "config.yaml").is_file()]
+    return there[0] if there else None

@@ -1,12 +1,17 @@
 """Models by name: folders win, names of the installation are found, anything else lists what there is."""
 
+import json
 import shutil
 
 import pytest
+from speech_generator import write_corpus
+from vocos_dir import make_vocoder_dir
 
 import sitok_espnet.pretrained as pretrained
+from sitok_espnet.bin import sitok_step_curve, sitok_synth_systems
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.pretrained import locate, pretrained_models
+from sitok_espnet.pretrained import locate, pretrained_models, trained_vocoder
+from sitok_espnet.vocoder.vocos import Vocos
 
 
 def test_names_folders_and_neither(tmp_path, monkeypatch):
@@ -32,3 +37,43 @@ def test_a_model_opens_by_its_name(tiny_model_dir, tmp_path, monkeypatch):
     shutil.copytree(tiny_model_dir, tmp_path / "tiny_one")
     by_name = SiTok.from_pretrained("tiny_one", vocoder_conf={"iterations": 1})
     assert by_name.model_hash == SiTok.from_pretrained(tiny_model_dir).model_hash
+
+
+@pytest.fixture(scope="module")
+def package(tiny_model_dir, tmp_path_factory):
+    """A models folder: two tokenizers that share a vocoder, one of which has its own besides."""
+    models = tmp_path_factory.mktemp("package") / "models"
+    for name in ("plain", "own"):
+        shutil.copytree(tiny_model_dir, models / name)
+    make_vocoder_dir(models / "vocoder")
+    make_vocoder_dir(models / "own/vocoder", seed=1)
+    return models
+
+
+def test_models_of_the_package_share_a_vocoder(package, tiny_model_dir, tmp_path, monkeypatch):
+    assert trained_vocoder(package / "plain") is None  # a vocoder beside any other folder is nobody's
+    monkeypatch.setattr(pretrained, "MODELS", package)
+    assert pretrained_models() == ["own", "plain"]
+    assert trained_vocoder(package / "plain") == package / "vocoder"
+    assert trained_vocoder(package / "own") == package / "own/vocoder"
+    assert trained_vocoder(tiny_model_dir) is None
+    monkeypatch.chdir(package)
+    assert trained_vocoder("plain").resolve() == package / "vocoder"
+    with pytest.raises(SiTokError, match="no model vocoder"):
+        monkeypatch.chdir(tmp_path)
+        locate("vocoder")
+
+
+def test_evaluation_takes_the_vocoder_of_a_model_by_name(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "MODELS", package)
+    monkeypatch.chdir(tmp_path)
+    data = write_corpus(tmp_path / "data", 1, words=(2, 2))
+    common = ["--model", "plain", "--data_dir", str(data), "--steps", "1"]
+    assert sitok_synth_systems.main([*common, "--output_dir", "eval", "--systems", "copy_synthesis"]) == 0
+    assert sitok_step_curve.main([*common, "--output_dir", "steps", "--metrics", "mel", "--resamples", "9"]) == 0
+    card = json.loads((tmp_path / "eval/tokenizer.json").read_text())
+    drawn = json.loads((tmp_path / "steps/steps.json").read_text())
+    assert card["vocoder_hash"] == Vocos(package / "vocoder").identity
+    assert card["vocoder"] == drawn["data"]["vocoder"] == "vocos"
+    assert drawn["data"]["vocoder_conf"] == {"path": str(package / "vocoder")}
+    assert sitok_synth_systems.main([*common, "--model", "other", "--output_dir", "eval"]) == 2

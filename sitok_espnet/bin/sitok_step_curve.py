@@ -61,6 +61,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     from sitok_espnet.evaluate.step_page import plot_steps, render_steps
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
+    from sitok_espnet.pretrained import locate
     from sitok_espnet.vocoder.choices import choose_vocoder
 
     if args.resamples < 1:
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     context = MetricContext.read(Path(args.train_text) if args.train_text else None, texts, data_dir)
     metrics = {name: build_metric(name, context) for name in args.metrics}
     conf = parse_conf(args.vocoder_conf)
-    name, conf = choose_vocoder(split_checkpoint(args.model[0])[0], args.vocoder, conf)
+    name, conf = choose_vocoder(locate(split_checkpoint(args.model[0])[0]), args.vocoder, conf)
     vocoder = {"vocoder": name, "vocoder_conf": conf}
     models = {}
     for model in args.model:

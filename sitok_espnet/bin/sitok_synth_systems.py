@@ -61,26 +61,27 @@ def run(args: argparse.Namespace) -> None:
     from sitok_espnet.evaluate.systems import Workshop
     from sitok_espnet.inference import SiTok
     from sitok_espnet.inputs import read_scp
+    from sitok_espnet.pretrained import locate
     from sitok_espnet.vocoder.choices import choose_vocoder
 
-    name, conf = choose_vocoder(args.model, args.vocoder, parse_conf(args.vocoder_conf))
+    folder = locate(args.model)
+    name, conf = choose_vocoder(folder, args.vocoder, parse_conf(args.vocoder_conf))
     vocoder = {"vocoder": name, "vocoder_conf": conf}
 
-    def open_model(model: str, checkpoint: str | None) -> SiTok:
+    def open_model(model: str | Path, checkpoint: str | None) -> SiTok:
         return SiTok.from_pretrained(model, checkpoint=checkpoint, device=args.device, **vocoder)
 
     inputs = sorted(read_scp(Path(args.data_dir, "wav.scp")), key=lambda item: item.utt)
-    tokenizer = open_model(args.model, args.checkpoint)
+    tokenizer = open_model(folder, args.checkpoint)
     earlier = [parse_earlier(pair, lambda model: open_model(*split_checkpoint(model))) for pair in args.earlier]
-    untrained = functools.partial(open_model, args.model, "untrained")
+    untrained = functools.partial(open_model, folder, "untrained")
     shop = Workshop(inputs, tokenizer, untrained, args.steps, args.cfg_scale, args.seed)
-    config_file = Path(args.model, "config.yaml")
     card = ModelCard(
         checkpoint=args.checkpoint or "default",
         model_hash=tokenizer.model_hash,
         codes_hash=tokenizer.codes_hash,
         mel_hash=tokenizer.mel_config.hash(),
-        config_hash=hashlib.sha256(config_file.read_bytes()).hexdigest()[:16],
+        config_hash=hashlib.sha256((folder / "config.yaml").read_bytes()).hexdigest()[:16],
         parameters=sum(parameter.numel() for parameter in tokenizer.model.parameters()),
         frame_rate=str(tokenizer.frame_rate),
         codebook_sizes=tokenizer.codebook_sizes,

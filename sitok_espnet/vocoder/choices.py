@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.pretrained import trained_vocoder
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
 
@@ -11,21 +12,19 @@ CHOICES = {
     "griffin_lim": "sitok_espnet.vocoder.griffin_lim:GriffinLim",
     "vocos": "sitok_espnet.vocoder.vocos:Vocos",
 }
-PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer
 
 
 def choose_vocoder(directory: Path | str, name: str | None, conf: dict | None) -> tuple[str, dict]:
     """Name and options of the vocoder for the tokenizer in `directory`.
 
-    Without a name it is the trained one that was packed with the tokenizer, else griffin_lim. The packed one is also
-    the default `path` of vocos.
+    Without a name it is the trained one that comes with the tokenizer (`trained_vocoder`), else griffin_lim. That one
+    is also the default `path` of vocos.
     """
-    packed = Path(directory, PACKED_VOCODER)
-    there = (packed / "config.yaml").is_file()
+    there = trained_vocoder(directory)
     name = name or ("vocos" if there else "griffin_lim")
     conf = dict(conf or {})
     if name == "vocos" and there:
-        conf.setdefault("path", str(packed))
+        conf.setdefault("path", str(there))
     return name, conf
 
 

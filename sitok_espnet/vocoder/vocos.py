@@ -9,7 +9,7 @@ import torch
 import yaml
 
 import sitok_espnet
-from sitok_espnet.checkpoint import read_weights
+from sitok_espnet.checkpoint import read_weights, round_to_half
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
@@ -61,7 +61,7 @@ class Vocos(AbsVocoder):
         self.generator = generator.eval()
         self.mel_hash = feats_extract.mel_hash
         self.settings = {key: settings.get(key) for key in ("feats_extract", "feats_extract_conf", "generator_conf")}
-        self.identity = _digest(self.config, state)
+        self.identity = _digest(self.config, self.generator.state_dict())  # in float32, however it was stored
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(B, F, M) log-mel -> (B, hop * F) waveform; rows are computed one by one, so that they are independent."""
@@ -119,28 +119,31 @@ def _digest(config: MelConfig, state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def pack_vocoder(source: str | Path, output: Path, config: MelConfig) -> None:
+def pack_vocoder(source: str | Path, output: Path, config: MelConfig, half: bool = False) -> None:
     """Write a new folder that `Vocos` opens anywhere: the generator's weights and its configuration.
 
     Args:
         source: experiment directory of vocos_train, or a packed vocoder.
         output: the folder to make; the caller moves it into place.
         config: the mel of the tokenizer that it goes with.
+        half: store float16; the packed vocoder is then the rounded one, with an identity of its own.
 
     Raises:
-        SiTokError: as Vocos.
+        SiTokError: as Vocos; weights beyond float16.
     """
     vocoder = Vocos(source, config=config)
     output.mkdir(parents=True)
-    state = {f"generator.{key}": value for key, value in vocoder.generator.state_dict().items()}
-    state[MEL_HASH] = vocoder.mel_hash
+    weights = vocoder.generator.state_dict()
+    if half:
+        weights = round_to_half(weights)
+    state = {f"generator.{key}": value for key, value in weights.items()} | {MEL_HASH: vocoder.mel_hash}
     torch.save(state, output / PACKED_WEIGHTS)
     settings = {
         "vocoder": "vocos",
         **vocoder.settings,
         "package_version": sitok_espnet.__version__,
         "mel_hash": vocoder.config.hash(),
-        "vocoder_hash": vocoder.identity,
+        "vocoder_hash": _digest(vocoder.config, {key: value.float() for key, value in weights.items()}),
         "packed_from": vocoder.weights.name,
     }
     (output / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")

@@ -59,6 +59,8 @@ def test_packing_in_half_precision_is_the_rounded_model(experiment, tmp_path):
         loaded = packed.model.state_dict()[name]
         assert loaded.dtype == value.dtype
         assert torch.equal(loaded, value.half().float() if value.dtype == torch.float32 else value)
+    entries = packed.model.quantizer.codebook.entries
+    assert len(entries.unique(dim=0)) == len(entries)  # no two codes have become one
     sizes = [(d / "model.pth").stat().st_size for d in (directory, pack(experiment, tmp_path / "whole"))]
     assert sizes[0] < 0.6 * sizes[1]
     state = torch.load(experiment / "valid.loss_decoder.best.pth", weights_only=True)

@@ -13,6 +13,7 @@ from vocos_dir import make_vocoder_dir, tiny_vocos
 from sitok_espnet import SiTok
 from sitok_espnet.bin import main as sitok
 from sitok_espnet.bin import sitok_pack, sitok_synth_systems
+from sitok_espnet.checkpoint import pack
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.systems import SYSTEMS, default_systems
 from sitok_espnet.inputs import read_scp
@@ -199,6 +200,19 @@ def test_packed_vocoder_is_the_default(packed, tiny_model_dir, vocoder_dir):
     assert isinstance(chosen.vocoder, GriffinLim) and chosen.vocoder.iterations == 1
     assert isinstance(SiTok.from_pretrained(tiny_model_dir).vocoder, GriffinLim)
     assert choose_vocoder(packed, "vocos", {"path": "mine"}) == ("vocos", {"path": "mine"})
+
+
+def test_half_precision_rounds_the_vocoder_too(tiny_model_dir, vocoder_dir, vocoder, tmp_path):
+    packed = pack(tiny_model_dir, tmp_path / "packed", vocoder=vocoder_dir, half=True) / "vocoder"
+    state = torch.load(packed / "vocoder.pth", weights_only=True)
+    assert {value.dtype for key, value in state.items() if key.startswith("generator.")} == {torch.float16}
+    opened = build_vocoder("vocos", {"path": str(packed)}, CONFIG)
+    for key, value in vocoder.generator.state_dict().items():
+        assert torch.equal(opened.generator.state_dict()[key], value.half().float())
+    written = yaml.safe_load((packed / "config.yaml").read_text())["vocoder_hash"]
+    assert opened.identity == written != vocoder.identity
+    again = pack(tiny_model_dir, tmp_path / "again", vocoder=packed)
+    assert build_vocoder("vocos", {"path": str(again / "vocoder")}, CONFIG).identity == written
 
 
 def test_packing_a_vocoder_of_another_mel_leaves_nothing(tmp_path, tiny_model_dir, capsys):
