@@ -4,8 +4,8 @@ One voice becomes several by resampling (speed and pitch together), and micropho
 gain, equaliser and noise. The changed waveform is input and target alike: the tokenizer learns to reconstruct what it
 hears, so noise is learned too and is best kept low.
 
-Every draw comes from NumPy's global generator, which ESPnet seeds per epoch and data worker: a resumed training draws
-what the uninterrupted one would have drawn.
+Every utterance has a generator of its own (sitok_espnet/draws.py): a resumed training draws what the uninterrupted one
+would have drawn, and the processes of a distributed one draw differently.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly, sosfilt
 
+from sitok_espnet.draws import utterance_generator
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.nn.distributed import rank
 
 
-def _uniform(low: float, high: float) -> float:
-    return float(np.random.uniform(low, high))
-
-
-def _log_uniform(low: float, high: float) -> float:
-    return math.exp(_uniform(math.log(low), math.log(high)))
+def _log_uniform(random: np.random.Generator, low: float, high: float) -> float:
+    return math.exp(random.uniform(math.log(low), math.log(high)))
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,9 @@ class Speed:
                 f"augment_conf: speed: no whole hundredth from minimum {self.minimum} to maximum {self.maximum}"
             )
 
-    def __call__(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
+    def __call__(self, wav: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
         first, last = math.ceil(round(100 * self.minimum, 6)), math.floor(round(100 * self.maximum, 6))
-        return change_speed(wav, int(np.random.randint(first, last + 1)))
+        return change_speed(wav, int(random.integers(first, last + 1)))
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,18 @@ class Equalizer:
             raise SiTokError(f"augment_conf: equalizer: peaks must be a whole number from 0 to 10, not {self.peaks}")
         _check_range("equalizer", "0", 0.0, "gain_db", self.gain_db, 0.0, 30.0)
 
-    def __call__(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
+    def __call__(self, wav: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
         # Corners as shares of the Nyquist frequency, to exist at any rate (low shelf at 24 kHz: 80 to 400 Hz).
         nyquist = sample_rate / 2
 
         def section(kind: str, low: float, high: float, q: float) -> np.ndarray:
-            hertz = _log_uniform(low * nyquist, high * nyquist)
-            return biquad(kind, hertz, _uniform(-self.gain_db, self.gain_db), q, sample_rate)
+            hertz = _log_uniform(random, low * nyquist, high * nyquist)
+            return biquad(kind, hertz, random.uniform(-self.gain_db, self.gain_db), q, sample_rate)
 
         sections = [
             section("low_shelf", 1 / 150, 1 / 30, math.sqrt(0.5)),
             section("high_shelf", 1 / 4, 2 / 3, math.sqrt(0.5)),
-            *(section("peak", 1 / 60, 1 / 2, _log_uniform(0.5, 2.0)) for _ in range(int(self.peaks))),
+            *(section("peak", 1 / 60, 1 / 2, _log_uniform(random, 0.5, 2.0)) for _ in range(int(self.peaks))),
         ]
         return sosfilt(np.stack(sections), wav)  # float64: poles this near the unit circle need it
 
@@ -93,10 +91,10 @@ class Noise:
     def check(self) -> None:
         _check_range("noise", "minimum_snr_db", self.minimum_snr_db, "maximum_snr_db", self.maximum_snr_db, 0.0, 120.0)
 
-    def __call__(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
+    def __call__(self, wav: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
         level = math.sqrt(float(np.mean(np.square(wav, dtype=np.float64))))
-        level *= 10 ** (-_uniform(self.minimum_snr_db, self.maximum_snr_db) / 20)
-        return wav + level * np.random.standard_normal(len(wav)).astype(wav.dtype)
+        level *= 10 ** (-random.uniform(self.minimum_snr_db, self.maximum_snr_db) / 20)
+        return wav + level * random.standard_normal(len(wav)).astype(wav.dtype)
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ class Gain:
     def check(self) -> None:
         _check_range("gain", "minimum_db", self.minimum_db, "maximum_db", self.maximum_db, -60.0, 60.0)
 
-    def __call__(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
-        return wav * 10 ** (_uniform(self.minimum_db, self.maximum_db) / 20)
+    def __call__(self, wav: np.ndarray, sample_rate: int, random: np.random.Generator) -> np.ndarray:
+        return wav * 10 ** (random.uniform(self.minimum_db, self.maximum_db) / 20)
 
 
 # In the order in which they are applied.
@@ -155,8 +153,8 @@ def biquad(kind: str, hertz: float, gain_db: float, q: float, sample_rate: int) 
 class Augmentation:
     """`augment_conf` of a training: effect -> its options; an effect that is not named is off.
 
-    Call it with float (S,) in [-1, 1]; it returns float32 (S',) in [-1, 1]. What an effect lifts above full scale is
-    scaled back as a whole, not clipped: clipping would be one more distortion to learn.
+    Call it with float (S,) in [-1, 1] and a generator; it returns float32 (S',) in [-1, 1]. What an effect lifts above
+    full scale is scaled back as a whole, not clipped: clipping would be one more distortion to learn.
     """
 
     def __init__(self, conf: Mapping[str, Any], sample_rate: int) -> None:
@@ -167,11 +165,11 @@ class Augmentation:
         self.sample_rate = sample_rate
         self.effects = [_build(name, conf[name]) for name in EFFECTS if conf.get(name) is not None]
 
-    def __call__(self, wav: np.ndarray) -> np.ndarray:
+    def __call__(self, wav: np.ndarray, random: np.random.Generator) -> np.ndarray:
         wav = np.asarray(wav, dtype=np.float32)
         for effect in self.effects:
-            if len(wav) and np.random.random_sample() < effect.probability:
-                wav = effect(wav, self.sample_rate)
+            if len(wav) and random.random() < effect.probability:
+                wav = effect(wav, self.sample_rate, random)
         peak = float(np.abs(wav).max(initial=0.0))
         if peak > 1.0:
             wav = wav / peak
@@ -184,9 +182,10 @@ class SpeechPreprocessor:
     def __init__(self, augmentation: Augmentation, text_preprocessor=None) -> None:
         self.augmentation = augmentation
         self.text_preprocessor = text_preprocessor
+        self.rank = rank()
 
     def __call__(self, uid: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        data = {**data, "speech": self.augmentation(data["speech"])}
+        data = {**data, "speech": self.augmentation(data["speech"], utterance_generator(uid, self.rank))}
         return data if self.text_preprocessor is None else self.text_preprocessor(uid, data)
 
 

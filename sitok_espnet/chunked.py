@@ -12,6 +12,7 @@ Shapes: T tokens, N codebooks, k mel frames a token, M mel bins.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ CONTEXT_SECONDS = 1.28
 LOOK_AHEAD_SECONDS = 0.64
 FADE_SECONDS = 0.32
 VOCODER_SECONDS = 60.0  # Griffin-Lim holds about 4 MB a second
-VOCODER_CONTEXT_FRAMES = 10
+VOCODER_CONTEXT_FRAMES = 100  # Vocos of 30 layers sees 95 frames to each side
 VOCODER_FADE_FRAMES = 10
 
 
@@ -70,14 +71,14 @@ class Window:
 
 def token_layout(tokenizer: "SiTok", chunk_seconds: float) -> Layout:
     """Chunks of at least one token; the constants above in whole tokens, rounded up."""
-    number = isinstance(chunk_seconds, int | float) and not isinstance(chunk_seconds, bool)
+    number = isinstance(chunk_seconds, Real) and not isinstance(chunk_seconds, bool)
     if not (number and 0 < chunk_seconds < math.inf):
         raise SiTokError(f"chunk_seconds must be a positive number of seconds, or None, got {chunk_seconds!r}")
 
     def tokens(seconds: float) -> int:
         return math.ceil(seconds * tokenizer.frame_rate - 1e-9)
 
-    return Layout(tokens(chunk_seconds), tokens(CONTEXT_SECONDS), tokens(LOOK_AHEAD_SECONDS), tokens(FADE_SECONDS))
+    return Layout(tokens(float(chunk_seconds)), tokens(CONTEXT_SECONDS), tokens(LOOK_AHEAD_SECONDS), tokens(FADE_SECONDS))
 
 
 def decode_in_chunks(
@@ -97,7 +98,7 @@ def decode_in_chunks(
     if num_samples is None:
         num_samples = [len(item) * tokenizer.samples_per_token for item in codes]
     short = [index for index, item in enumerate(codes) if len(layout.windows(len(item))) == 1]
-    prompts = check_prompts(tokenizer.model, prompt, len(codes))
+    prompts = check_prompts(tokenizer.model, prompt, codes)
     options = {"steps": sampling.steps, "cfg_scale": sampling.cfg_scale, "seed": seed}
     options["num_samples"] = [num_samples[index] for index in short]
     options["prompt"] = None if prompt is None else [prompt[index] for index in short]

@@ -247,7 +247,7 @@ class SiTok:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
         sampling = sampling_options(steps, cfg_scale, seed)
         checked = self._check_codes(codes)
-        prompts = check_prompts(self.model, prompt, len(checked))
+        prompts = check_prompts(self.model, prompt, checked)
         longest = max((len(item) for item in checked), default=0)
         draw = utterance_noise(int(seed), self.stacking_factor * longest, self.mel_config.n_mels)
         results: list[np.ndarray] = [np.empty(0)] * len(checked)

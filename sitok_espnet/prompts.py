@@ -20,20 +20,20 @@ class Prompt:
     mel: np.ndarray
 
 
-def check_prompts(model: SiTokModel, prompts: Sequence | None, count: int) -> list[Prompt | None]:
-    """For each of `count` utterances what was given: (codes (P, N), log-mel (F, M)) or None.
+def check_prompts(model: SiTokModel, prompts: Sequence | None, targets: Sequence[np.ndarray]) -> list[Prompt | None]:
+    """For each utterance, given by its checked codes (T, N), what was given: (codes (P, N), log-mel (F, M)) or None.
 
     F may end within the last token, as `SiTok.log_mel` does; the mel is then continued at its floor, which is what
     the encoder hears there.
 
     Raises:
         SiTokError: another number of prompts, unknown codes, a mel that does not belong to the codes, a model whose
-            decoder was not trained with prompts, or that has no codes.
+            decoder was not trained with prompts, or that has no codes; a prompt that is the target or its beginning.
     """
     if prompts is None:
-        return [None] * count
-    if len(prompts) != count:
-        raise SiTokError(f"decode: {count} utterances but {len(prompts)} prompts: give None where there is no prompt")
+        return [None] * len(targets)
+    if len(prompts) != len(targets):
+        raise SiTokError(f"decode: {len(targets)} utterances but {len(prompts)} prompts: give None where there is no prompt")
     if not model.decoder.takes_prompt and any(prompt is not None for prompt in prompts):
         raise SiTokError(
             "the decoder of this model was trained without mel prompts: leave prompt out, or refine the decoder with "
@@ -41,7 +41,14 @@ def check_prompts(model: SiTokModel, prompts: Sequence | None, count: int) -> li
         )
     if not model.quantizer.codebook_sizes and any(prompt is not None for prompt in prompts):
         raise SiTokError("a prompt is codes and mel, but the quantizer of this model is continuous: leave prompt out")
-    return [None if prompt is None else _check(model, prompt, f"prompt {i}") for i, prompt in enumerate(prompts)]
+    checked = [None if prompt is None else _check(model, prompt, f"prompt {i}") for i, prompt in enumerate(prompts)]
+    for index, (prompt, target) in enumerate(zip(checked, targets, strict=True)):
+        if prompt is not None and np.array_equal(prompt.codes, target[: len(prompt.codes)]):
+            raise SiTokError(
+                f"prompt {index}: its codes are those with which the target begins: the decoder would be shown what it "
+                "is to make; take the prompt from another utterance of the speaker"
+            )
+    return checked
 
 
 def _check(model: SiTokModel, prompt: Sequence, name: str) -> Prompt:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import sosfilt
 
+from sitok_espnet import augment
 from sitok_espnet.augment import EFFECTS, Augmentation, Equalizer, SpeechPreprocessor, biquad, change_speed
 from sitok_espnet.errors import SiTokError
 
@@ -18,8 +19,7 @@ def tone(hertz: float, samples: int = RATE, peak: float = 0.1) -> np.ndarray:
 
 
 def apply(wav, seed=0, **conf):
-    np.random.seed(seed)
-    return Augmentation(conf, RATE)(wav)
+    return Augmentation(conf, RATE)(wav, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("db", [-10.0, 3.0])
@@ -128,36 +128,36 @@ def test_edge_cases(wav):
         assert not out.any()  # silence stays silence
 
 
-def test_draws_follow_numpys_global_seed_as_the_data_workers_set_it():
+def test_draws_follow_epoch_worker_rank_and_utterance(monkeypatch):
     from espnet2.iterators.sequence_iter_factory import worker_init_fn
 
-    augmentation = Augmentation(ALL, RATE)
-
-    def epoch(number, worker=0):
+    def epoch(number, worker=0, rank=0, names=("a", "a", "b")):
+        monkeypatch.setattr(augment, "rank", lambda: rank)
+        preprocessor = SpeechPreprocessor(Augmentation(ALL, RATE))
+        monkeypatch.setattr(augment, "rank", lambda: 99)  # as in a data worker, which belongs to no process group
         worker_init_fn(worker, base_seed=number + 3)
-        return [augmentation(tone(300)) for _ in range(3)]
+        return [preprocessor(name, {"speech": tone(300)})["speech"] for name in names]
 
-    first, second, other = epoch(1), epoch(2), epoch(1, worker=4)
+    first = epoch(1)
     assert all(np.array_equal(a, b) for a, b in zip(first, epoch(1), strict=True))
-    assert not any(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    for other in (epoch(2), epoch(1, worker=4), epoch(1, rank=1), epoch(1, names="cde")):
+        assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
     assert not np.array_equal(first[0], first[1])
 
 
 def test_probability():
     wav = tone(300)
     assert np.array_equal(apply(wav, **{name: {"probability": 0.0} for name in EFFECTS}), wav)
-    np.random.seed(0)
+    random = np.random.default_rng(0)
     augmentation = Augmentation({"gain": {"probability": 0.25, "maximum_db": -1.0}}, RATE)
-    changed = sum(not np.array_equal(augmentation(wav), wav) for _ in range(1000))
+    changed = sum(not np.array_equal(augmentation(wav, random), wav) for _ in range(1000))
     assert 200 < changed < 300
     assert Augmentation({"gain": None, "noise": {}}, RATE).effects == [EFFECTS["noise"]()]
 
 
 def test_other_sampling_rates():
     for seed in range(10):
-        np.random.seed(seed)
-        out = Equalizer()(tone(300), 8000)
+        out = Equalizer()(tone(300), 8000, np.random.default_rng(seed))
         assert np.isfinite(out).all() and np.abs(out).max() < 10
 
 

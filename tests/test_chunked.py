@@ -7,6 +7,7 @@ from experiment_dir import experiment_config, make_model_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from speech_generator import speech
+from vocos_dir import make_vocoder_dir
 
 from sitok_espnet import chunked
 from sitok_espnet.chunked import Layout, Reader, cross_fade
@@ -91,7 +92,8 @@ def test_an_utterance_of_one_chunk_is_the_ordinary_decode(tiny_tokenizer, codes)
         got = tiny_tokenizer.decode(items, num_samples=lengths, chunk_seconds=seconds, **FAST)
         assert all(np.array_equal(a, b) for a, b in zip(got, whole, strict=True))
     default = tiny_tokenizer.decode(items[:1], **FAST)[0]
-    assert np.array_equal(tiny_tokenizer.decode(items[:1], chunk_seconds=2, **FAST)[0], default)
+    for seconds in (2, np.int64(2), np.float32(2)):
+        assert np.array_equal(tiny_tokenizer.decode(items[:1], chunk_seconds=seconds, **FAST)[0], default)
 
 
 def test_mel_of_a_chunk_is_that_of_its_window_with_the_noise_of_its_place(tiny_tokenizer, codes):
@@ -152,7 +154,25 @@ def test_vocoding_in_pieces_keeps_places_and_energy(tiny_tokenizer, monkeypatch)
 
     assert np.corrcoef(envelope(pieces), envelope(whole))[0, 1] > 0.95
     assert np.corrcoef(envelope(pieces), envelope(wav))[0, 1] > 0.9
-    np.testing.assert_array_equal(pieces[: 480 * 40], tiny_tokenizer.vocode([mel[:70]])[0][: 480 * 40])
+    first = tiny_tokenizer.vocode([mel[: 50 + 10 + 100]])[0]
+    np.testing.assert_array_equal(pieces[: 480 * 40], first[: 480 * 40])
+
+
+def test_pieces_of_vocos_are_the_whole(tiny_model_dir, tmp_path, monkeypatch):
+    """A generator as deep as the paper's size sees 95 frames to each side, all of them within the context."""
+    vocoder = make_vocoder_dir(
+        tmp_path / "vocoder", generator_conf={"dim": 8, "intermediate_dim": 12, "num_layers": 30, "prior": True}
+    )
+    tokenizer = SiTok.from_pretrained(tiny_model_dir, vocoder="vocos", vocoder_conf={"path": str(vocoder)})
+    for layer in tokenizer.vocoder.generator.backbone.convnext:
+        torch.nn.init.constant_(layer.gamma, 1.0)  # as after some training: far frames count
+    mel = tokenizer.log_mel(speech(9.0, seed=5), 24000)
+    monkeypatch.setattr(chunked, "VOCODER_SECONDS", 1.0)
+    read, vocode = [], tokenizer.vocode
+    monkeypatch.setattr(tokenizer, "vocode", lambda mels: read.append(len(mels[0])) or vocode(mels))
+    pieces = chunked._vocode_long(tokenizer, Reader(iter([mel])), 480 * len(mel))
+    assert len(read) > 3 and max(read) < 270 < len(mel)
+    np.testing.assert_allclose(pieces, vocode([mel])[0], atol=1e-5)
 
 
 def test_what_is_computed_at_once_does_not_grow(tiny_tokenizer, codes, monkeypatch):
@@ -164,7 +184,7 @@ def test_what_is_computed_at_once_does_not_grow(tiny_tokenizer, codes, monkeypat
     for times in (1, 4):
         tiny_tokenizer.decode([np.tile(codes, (times, 1))], chunk_seconds=1, steps=1)
     assert len(decoded) > 30 and max(decoded) <= 13 + 16 + 2 * 8
-    assert len(vocoded) > 12 and max(vocoded) <= 100 + 10 + 2 * 20
+    assert len(vocoded) > 12 and max(vocoded) <= 100 + 100 + 2 * 110
 
 
 def test_a_prompt_goes_before_every_window(tmp_path, codes):
@@ -181,7 +201,7 @@ def test_a_prompt_goes_before_every_window(tmp_path, codes):
     late = slice(60 * 1920, 90 * 1920)  # far behind the first window
     assert np.abs(with_prompt[0][late] - without[0][late]).max() > 1e-3
     layout = Layout(chunk=25, before=16, after=8, fade=4)
-    (checked,) = check_prompts(tokenizer.model, [prompt], 1)
+    (checked,) = check_prompts(tokenizer.model, [prompt], items[:1])
     mel = np.concatenate(list(chunked.chunked_mel(tokenizer, items[0], layout, SAMPLING, 3, checked)))
     noise = utterance_noise(3, 400, 128)[4 * 34 : 4 * 83]
     expected = tokenizer.mel_from_noise([items[0][34:83]], noise, SAMPLING, [checked])[0]
@@ -209,7 +229,7 @@ def test_other_stacking_factors(tmp_path):
     assert len(tokenizer.decode(codes, num_samples=[120000], chunk_seconds=1.0, steps=1)[0]) == 120000
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "2", True])
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), np.float32("nan"), "2", True, np.True_])
 def test_bad_chunk_seconds(tiny_tokenizer, codes, seconds):
     with pytest.raises(SiTokError, match="chunk_seconds must be a positive number"):
         tiny_tokenizer.decode([codes], chunk_seconds=seconds)

@@ -126,6 +126,18 @@ def test_bad_prompts_are_explained(prompted, prompt, message):
         prompted.decode([np.zeros((2, 1), int)], prompt=prompt)
 
 
+def test_a_prompt_never_comes_from_the_target(prompted, wavs):
+    codes = prompted.encode(wavs[2:], 24000)
+    mels = [prompted.log_mel(wav, 24000) for wav in wavs[2:]]
+    for length in (1, 5, len(codes[1])):
+        prompt = (codes[1][:length], mels[1][: 4 * length])
+        for options in ({}, {"chunk_seconds": 0.5}):
+            with pytest.raises(SiTokError, match="prompt 1: its codes are those with which the target begins"):
+                prompted.decode(codes, steps=1, prompt=[None, prompt], **options)
+    later = (codes[1][5:], mels[1][20:])
+    assert len(prompted.decode_mel(codes, steps=1, prompt=[later, later])) == 2
+
+
 def test_a_continuous_model_takes_no_prompt(tmp_path, wavs):
     conf = {**LAYERS, **CONF["flow_matching"]}
     tokenizer = SiTok.from_pretrained(

@@ -109,7 +109,7 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
         "vocoder": card.vocoder,
         "vocoder_conf": card.vocoder_conf,
         "vocoder_hash": card.vocoder_hash,
-        "steps": shop.steps,
+        "steps": shop.solver_steps,
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
         "data_hash": hashlib.sha256(data.encode()).hexdigest()[:16],
@@ -172,7 +172,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
     content = {
         "threads": torch.get_num_threads(),
         "device": str(shop.tokenizer.device),
-        "steps": shop.steps,
+        "steps": shop.solver_steps,
         "cfg_scale": 0.0,
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),

@@ -37,23 +37,23 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: of decoding; cfg_scale is used by ``reconstruction_cfg`` alone. Steps of a decoder
-            that does not iterate are None, whatever was given.
+        steps, cfg_scale, seed: asked of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
     inputs: Sequence[AudioInput]
     tokenizer: SiTok
     make_untrained: Callable[[], SiTok]
-    steps: int | None = 16
+    steps: int = 16
     cfg_scale: float = 1.0
     seed: int = 0
     timings: dict[str, Timing] = field(default_factory=dict)
     _codes: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self):
-        if not self.tokenizer.model.decoder.iterative:
-            self.steps = None
+    @property
+    def solver_steps(self) -> int | None:
+        """``steps``, or None where the tokenizer's decoder does not iterate."""
+        return self.steps if self.tokenizer.model.decoder.iterative else None
 
     def read(self, item: AudioInput) -> np.ndarray:
         """Samples (S,) at the tokenizer's rate.
@@ -110,7 +110,7 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     start = time.perf_counter()
     codes = shop.tokenizer.analyze([wav], shop.tokenizer.sample_rate)
     encoded = time.perf_counter()
-    mels = shop.tokenizer.decode_mel(codes, shop.steps, 0.0, shop.seed)
+    mels = shop.tokenizer.decode_mel(codes, shop.solver_steps, 0.0, shop.seed)
     decoded = time.perf_counter()
     output = shop.tokenizer.vocode(mels, [len(wav)])[0]
     done = time.perf_counter()
@@ -133,7 +133,7 @@ def untrained(shop: Workshop) -> Iterator[np.ndarray]:
     for item in shop.inputs:
         wav = shop.read(item)
         codes = tokenizer.analyze([wav], tokenizer.sample_rate)
-        yield tokenizer.decode(codes, shop.steps, 0.0, shop.seed, [len(wav)])[0]
+        yield tokenizer.decode(codes, shop.solver_steps, 0.0, shop.seed, [len(wav)])[0]
 
 
 def mean_mel(shop: Workshop) -> Iterator[np.ndarray]:
@@ -158,7 +158,7 @@ def other_tokens(shop: Workshop) -> Iterator[np.ndarray]:
 
 
 def _decode(shop: Workshop, codes: np.ndarray, samples: int, cfg_scale: float) -> np.ndarray:
-    return shop.tokenizer.decode([codes], shop.steps, cfg_scale, shop.seed, [samples])[0]
+    return shop.tokenizer.decode([codes], shop.solver_steps, cfg_scale, shop.seed, [samples])[0]
 
 
 def assign_others(lengths: Sequence[int], seed: int) -> list[int]:

@@ -31,9 +31,8 @@ class RotaryEmbedding(nn.Module):
         up to 0.03, and attention would no longer depend on the distance alone.
         """
         device = self.inverse_frequency.device
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        positions = torch.arange(start, start + length, device=device, dtype=wide)
-        angles = torch.outer(positions, self.inverse_frequency.to(wide))
+        positions = torch.arange(start, start + length, device=device, dtype=torch.float64)
+        angles = torch.outer(positions, self.inverse_frequency.double())
         return angles.cos().float(), angles.sin().float()
 
 

@@ -1,10 +1,12 @@
 """Fixed-length pieces of utterances with their surroundings, for vocoder training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sitok_espnet.draws import utterance_generator
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.nn.distributed import rank
 from sitok_espnet.sitok.mel.config import MelConfig
 
 
@@ -18,19 +20,21 @@ def context_frames(config: MelConfig) -> int:
 class SegmentCutter:
     """Preprocessor of ESPnet's data loader: speech (S,) -> (samples + 2 context hops,).
 
-    A random position where `random` (numpy's global generator, which ESPnet seeds for every epoch and worker), the
-    middle otherwise. What lies outside the utterance is zero, as in LogMel's framing; an utterance shorter than the
-    segment begins with it.
+    A random position where `random` (from the utterance's own generator, sitok_espnet/draws.py), the middle otherwise.
+    What lies outside the utterance is zero, as in LogMel's framing; an utterance shorter than the segment begins with
+    it.
 
     Attributes:
         config: the mel; the context is `context_frames` hops on each side.
         samples: length of the segment, a multiple of the hop.
         random: whether positions are drawn.
+        rank: of the training process.
     """
 
     config: MelConfig
     samples: int
     random: bool
+    rank: int = field(default_factory=rank)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.samples % self.config.hop_length:
@@ -47,7 +51,9 @@ class SegmentCutter:
                 f"utterance {uid}: expected one channel, got an array of shape {speech.shape}: run stage 2"
             )
         surplus = max(len(speech) - self.samples, 0)
-        start = int(np.random.randint(surplus + 1)) if self.random else surplus // 2
+        start = surplus // 2
+        if self.random:
+            start = int(utterance_generator(uid, self.rank).integers(surplus + 1))
         context = context_frames(self.config) * self.config.hop_length
         first, last = start - context, start + self.samples + context
         inside = speech[max(first, 0) : last]

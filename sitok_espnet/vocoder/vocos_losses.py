@@ -14,6 +14,12 @@ from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.log_mel import LogMel
 
 
+# Vocos clamps at 1e-7 after filters that peak at 1. Ours have unit area and peak near 0.01: the same sound is as far from
+# this floor. At the mel's own floor, 1e-5, quiet noise would be silence, and a generator that is too quiet would have no
+# gradient to become louder.
+FLOOR = 1e-9
+
+
 def log_mel_of(feats_extract: AbsFeatsExtract, wav: Tensor) -> Tensor:
     """(B, S) complete rows -> (B, F, M)."""
     return feats_extract(wav, torch.full((len(wav),), wav.shape[1], device=wav.device))[0]
@@ -40,7 +46,7 @@ class MultiScaleMelLoss(nn.Module):
             if len(scale) != 2 or scale[0] % 8:
                 raise SiTokError(f"model_conf: mel_scales needs pairs [window, bins], windows in eights, got {scale}")
             window, bins = scale
-            conf = {"n_fft": window, "win_length": window, "hop_length": window // 4, "n_mels": bins}
+            conf = {"n_fft": window, "win_length": window, "hop_length": window // 4, "n_mels": bins, "floor": FLOOR}
             self.mels.append(LogMel(sample_rate, **conf, fmax=sample_rate / 2))
         for mel in self.mels:
             del mel.mel_hash  # the checkpoint has the hash of the vocoder's input, not of its losses

@@ -3,6 +3,7 @@
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 from decoder_parts import ITERATIVE, FixedDraws, batch_of, context_of, row_of, small
@@ -149,9 +150,22 @@ def test_narrow_velocity_decoder_warns_and_bad_options_are_refused(caplog):
         assert "prediction=x" in caplog.text
     with pytest.raises(ValueError, match="prediction"):
         small(prediction="noise")
-    for bad in ({"steps": 0}, {"cfg_scale": -1.0}):
-        with pytest.raises(ValueError, match="must"):
-            SamplingConfig(**bad)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 4.0, True, "4", float("nan"), torch.tensor(4)])
+def test_steps_are_whole_numbers(steps):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1"):
+        SamplingConfig(steps=steps)
+
+
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf"), True, "1", None])
+def test_guidance_is_a_finite_number(scale):
+    with pytest.raises(ValueError, match="cfg_scale must be a finite number"):
+        SamplingConfig(cfg_scale=scale)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert SamplingConfig(np.int64(3), np.float32(0.5)).num_steps == 3
 
 
 def test_training_draws_repeat_with_the_seed_and_differ_between_steps_and_ranks(monkeypatch):

@@ -11,15 +11,18 @@ from sitok_espnet.sitok.decoder.prompt import MelPrompt, TokenPrompt, cut, join,
 from sitok_espnet.sitok.randomness import ValidationDraws
 
 
-def test_prefix_is_whole_tokens_up_to_three_tenths_evenly():
+def test_three_in_ten_have_no_prefix_the_others_whole_tokens_up_to_three_tenths_evenly():
     lengths = torch.tensor([1, 3, 4, 10, 19, 20, 100])
     most = [0, 0, 1, 3, 5, 6, 30]
     edge = torch.full((7,), 1 - 2**-24)
     assert random_prefix(edge, lengths).tolist() == most
-    assert not random_prefix(torch.zeros(7), lengths).any()
+    assert not random_prefix(torch.full((7,), 0.2999), lengths).any()
+    assert random_prefix(torch.full((7,), 0.3001), lengths).tolist() == [min(1, longest) for longest in most]
     torch.manual_seed(0)
     many = random_prefix(torch.rand(8000), torch.full((8000,), 10)).bincount()
-    assert len(many) == 4 and (many / 8000 - 0.25).abs().max() < 0.02
+    assert len(many) == 4 and (many / 8000 - torch.tensor([0.3, *[0.7 / 3] * 3])).abs().max() < 0.02
+    long = random_prefix(torch.rand(8000), torch.full((8000,), 125))
+    assert abs((long == 0).float().mean() - 0.3) < 0.02 and long.max() == 37
 
 
 def test_join_and_cut_by_hand():
@@ -39,7 +42,7 @@ def test_join_and_cut_by_hand():
 def test_prefix_is_clean_and_out_of_the_loss(name):
     decoder, batch = small(name, prompt=True), batch_of([10, 7], positions=10)
     t, noise = torch.tensor([0.2, 0.6]), torch.randn(2, 10, 8)
-    got = decoder.loss(batch, FixedDraws(t, noise, prompt=torch.tensor([0.6, 0.99]))).loss  # 2 of 0..3, 2 of 0..2
+    got = decoder.loss(batch, FixedDraws(t, noise, prompt=torch.tensor([0.6, 0.99]))).loss  # 2 of 1..3, 2 of 1..2
     total = 0.0
     for row, length in enumerate((10, 7)):
         one = row_of(batch, row)
@@ -64,12 +67,12 @@ def test_half_steps_of_a_shortcut_keep_the_prefix_clean(monkeypatch):
 
 def test_validation_with_prefixes_depends_on_the_utterance_alone():
     decoder, batch = small(prompt=True), batch_of([30, 21], positions=30)
-    draws = ValidationDraws(["a", "b"], torch.device("cpu"))
+    draws = ValidationDraws(["b", "c"], torch.device("cpu"))
     assert random_prefix(draws.uniform("prompt"), batch.lengths).min() > 0  # or this tests nothing
     together = decoder.loss(batch, draws).loss
     alone = [
         decoder.loss(row_of(batch, row), ValidationDraws([utt], torch.device("cpu"))).loss
-        for row, utt in enumerate("ab")
+        for row, utt in enumerate("bc")
     ]
     torch.testing.assert_close(together, (30 * alone[0] + 21 * alone[1]) / 51)
 

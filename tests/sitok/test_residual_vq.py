@@ -84,7 +84,7 @@ def test_codebooks_are_initialised_one_after_the_other_and_the_rest_passes():
         if not all(history[-1]):  # nothing is quantized yet: the decoder reads the latents
             latents = quantizer.project_in(x)
             torch.testing.assert_close(out.quantized, quantizer.project_out(latents))
-            torch.testing.assert_close(out.quantized_per_codebook.sum(2), latents)
+            torch.testing.assert_close(out.quantized_per_codebook, latents[:, :, None])
             assert out.loss == 0 and not out.stats and out.codes.shape == (1, 8, 3)
         if len(history) == 3:  # the second codebook is drawn from what the first leaves over
             first, latents = copy.deepcopy(quantizer.codebooks[0]), latents[0].detach()
@@ -249,6 +249,27 @@ def test_ctc_gradient_of_the_sum_is_carried_once(codebooks):
     expected = torch.autograd.grad(branch.output(branch.stack(branch.input(once))).square().sum(), x)[0]
     torch.testing.assert_close(gradient, expected)
     assert gradient.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("codebooks", ["all", "first", [1, 2]])
+@pytest.mark.parametrize("updates", [0, 1, 2, 3])
+def test_ctc_reads_the_latents_until_all_codebooks_are_there(codebooks, updates):
+    """Any selection sees them, in value and with their gradient once; after that it is `once` of the test above."""
+    quantizer, branch = feed(ResidualVectorQuantizer(6, 3, [8] * 3, codebook_dim=3), updates), ctc(codebooks)
+    assert [codebook.initialised for codebook in quantizer.codebooks] == [n < updates for n in range(3)]
+    x = torch.randn(1, 8, 6, requires_grad=True)
+    out = quantizer(x, torch.tensor([8]))
+    latents = quantizer.project_in(x)
+    total = latents
+    if updates == 3:
+        parts = quantizer.decode_per_codebook(out.codes)[:, :, branch.selected].sum(2)
+        total = parts + latents - latents.detach()
+    expected = branch.output(branch.stack(branch.input(total)))
+    logits = branch(out.quantized, out.quantized_per_codebook)
+    torch.testing.assert_close(logits, expected)
+    wanted = torch.autograd.grad(expected.square().sum(), x)[0]
+    torch.testing.assert_close(torch.autograd.grad(logits.square().sum(), x)[0], wanted)
+    assert wanted.abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("codebooks", ["last", "", [], [3], [-1], [0, 0], [True], [0.0], 1, ["0"], None, [[0]]])

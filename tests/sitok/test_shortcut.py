@@ -157,9 +157,10 @@ def test_every_utterance_counts_alike_whatever_it_trains(prediction):
 
 
 @pytest.mark.parametrize("name", ITERATIVE)
-def test_gradients_under_autocast_are_about_the_same(name):
+@pytest.mark.parametrize("share", [[1.0, 0.0], [1.0, 1.0]], ids=["both objectives", "consistency alone"])
+def test_gradients_under_autocast_are_about_the_same(name, share):
     decoder, batch = randomise_step_size(small(name, shortcut=True)), batch_of([5, 3])
-    draws = FixedDraws(torch.tensor([0.4, 0.6]), torch.randn(2, 5, 8), share=torch.tensor([1.0, 0.0]), **UNIFORMS)
+    draws = FixedDraws(torch.tensor([0.4, 0.6]), torch.randn(2, 5, 8), share=torch.tensor(share), **UNIFORMS)
     exact = gradients(decoder, decoder.loss(batch, draws).loss)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = decoder.loss(batch, draws).loss

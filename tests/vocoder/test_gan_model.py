@@ -25,8 +25,8 @@ def log_mel(wav):
     return LogMel()(wav[None], torch.tensor([len(wav)]))[0][0]
 
 
-def cut(wav, samples=4800, random=False):
-    return SegmentCutter(CONFIG, samples, random)("utt", {"speech": wav})["speech"]
+def cut(wav, samples=4800, random=False, rank=0):
+    return SegmentCutter(CONFIG, samples, random, rank)("utt", {"speech": wav})["speech"]
 
 
 @pytest.fixture
@@ -54,14 +54,15 @@ def test_segment_at_the_edge_is_surrounded_by_zeros():
     np.testing.assert_array_equal(short, np.concatenate([np.zeros(960), wav[:1000], np.zeros(4760)]).astype("f4"))
 
 
-def test_random_segments_follow_numpys_seed():
+def test_random_segments_follow_numpys_seed_and_the_rank():
     wav = np.arange(20000, dtype=np.float32) + 1
 
-    def starts(seed):
+    def starts(seed, rank=0):
         np.random.seed(seed)
-        return [int(cut(wav, 480, random=True)[960]) - 1 for _ in range(50)]
+        return [int(cut(wav, 480, random=True, rank=rank)[960]) - 1 for _ in range(50)]
 
     assert starts(1) == starts(1) != starts(2)
+    assert sum(here == there for here, there in zip(starts(1), starts(1, rank=1), strict=True)) < 5
     assert min(starts(1)) < 2000 and max(starts(1)) > 17000 and max(starts(1)) <= 20000 - 480
 
 
@@ -80,10 +81,21 @@ def test_mel_distance_is_the_mean_over_scales():
     loss = MultiScaleMelLoss(24000, [[512, 40], [1024, 80]])
     expected = []
     for window, bins in ((512, 40), (1024, 80)):
-        mel = LogMel(24000, window, window, window // 4, bins)
+        mel = LogMel(24000, window, window, window // 4, bins, floor=1e-9)
         expected.append((mel(fake, torch.tensor([4800]))[0] - mel(real, torch.tensor([4800]))[0]).abs().mean())
     torch.testing.assert_close(loss(fake, real), sum(expected) / 2)
     assert loss(real, real) == 0 and not loss.state_dict()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_mel_distance_hears_what_is_far_too_quiet(path):
+    """White noise at -60 dB is far below the filters' share of the mel's own floor; the distance must still pull."""
+    torch.manual_seed(0)
+    real, fake = 1e-3 * torch.randn(1, 4800), (1e-7 * torch.randn(1, 4800)).requires_grad_()
+    loss = MultiScaleMelLoss(24000, yaml.safe_load(path.read_text())["model_conf"]["mel_scales"])(fake, real)
+    (gradient,) = torch.autograd.grad(loss, fake)
+    assert loss > 4 and (gradient != 0).float().mean() > 0.99
+    assert (gradient * fake).sum() < 0  # louder is better
 
 
 def test_gan_losses_are_hinge_losses_averaged_within_a_kind():

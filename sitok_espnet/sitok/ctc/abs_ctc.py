@@ -12,4 +12,7 @@ class AbsCTC(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, quantized: Tensor, per_codebook: Tensor) -> Tensor:
-        """quantized (B, T, D), the parts of the N codebooks (B, T, N, d) -> logits (B, T, V)."""
+        """quantized (B, T, D), the parts of the N codebooks (B, T, N, d) -> logits (B, T, V).
+
+        Parts (B, T, 1, d) are the latents before the codebooks are initialised (:class:`QuantizerOutput`).
+        """

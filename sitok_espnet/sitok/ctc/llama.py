@@ -46,6 +46,8 @@ class LlamaCTC(AbsCTC):
         """(B, T, D), (B, T, N, d) -> (B, T, V)."""
         if self.input is None:
             return self.output(self.stack(quantized))
+        if per_codebook.size(2) == 1:  # no codebooks yet: the latents, whatever is selected
+            return self.output(self.stack(self.input(per_codebook[:, :, 0])))
         total = per_codebook[:, :, self.selected].sum(dim=2)
         # Every part has a straight-through gradient of its own; the sum must carry it once, not once a codebook.
         total = total.detach() + (total - total.detach()) / len(self.selected)

@@ -1,7 +1,9 @@
 """Contract of the decoder slot."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 from torch import Tensor, nn
 
@@ -17,16 +19,20 @@ class SamplingConfig:
 
     steps: solver steps; None, not asked for, is 16 for an iterative decoder.
     cfg_scale: w of ``v_c + w (v_c - v_u)``; 0 is off and costs one evaluation a step.
+
+    Raises:
+        ValueError: steps that are no whole number from 1 on, a scale that is negative or no finite number.
     """
 
     steps: int | None = None
     cfg_scale: float = 0.0
 
     def __post_init__(self):
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if self.cfg_scale < 0:
-            raise ValueError(f"cfg_scale must not be negative, got {self.cfg_scale}")
+        steps, scale = self.steps, self.cfg_scale
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1):
+            raise ValueError(f"steps must be a whole number of at least 1, or None, got {steps!r}")
+        if isinstance(scale, bool) or not isinstance(scale, Real) or not 0 <= scale < math.inf:
+            raise ValueError(f"cfg_scale must be a finite number that is not negative, got {scale!r}")
 
     @property
     def num_steps(self) -> int:

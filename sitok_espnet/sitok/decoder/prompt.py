@@ -11,6 +11,7 @@ from torch import Tensor
 from sitok_espnet.nn.masks import valid_mask
 
 LARGEST_PREFIX = (3, 10)  # of an utterance, in training; a fraction, so that no rounding decides
+NO_PREFIX = 0.3  # share of the utterances that are trained without one, as most are decoded
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,14 @@ class TokenPrompt:
 
 
 def random_prefix(uniform: Tensor, lengths: Tensor) -> Tensor:
-    """Tokens (B,) that stay clean in training: evenly 0, 1, ... up to 30 % of ``lengths``, from (B,) in [0, 1)."""
+    """Tokens (B,) that stay clean in training, from (B,) in [0, 1).
+
+    None with probability ``NO_PREFIX``, otherwise evenly 1, 2, ... up to 30 % of ``lengths``.
+    """
     numerator, denominator = LARGEST_PREFIX
     most = torch.div(numerator * lengths, denominator, rounding_mode="floor")
-    return (uniform.double() * (most + 1)).long()
+    within = (uniform.double() - NO_PREFIX) / (1 - NO_PREFIX)
+    return torch.where(within < 0, 0, torch.minimum(1 + (within * most).long(), most))
 
 
 def join(prompts: Tensor, prompt_lengths: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:

@@ -93,7 +93,6 @@ class LogMel(AbsFeatsExtract):
             magnitude = torch.fft.rfft(windowed, n=config.n_fft).abs()
             # The projection sums in float64: a float32 matrix product rounds differently with the number of rows,
             # and then the tokens of an utterance would depend on its batch.
-            wide = torch.float32 if kind == "mps" else torch.float64
-            mel = (magnitude.to(wide) @ self.filterbank.to(wide)).to(torch.float32)
+            mel = (magnitude.double() @ self.filterbank.double()).to(torch.float32)
             log_mel = mel.clamp_min(config.floor).log()
         return log_mel, torch.div(lengths + config.hop_length - 1, config.hop_length, rounding_mode="floor")

@@ -87,11 +87,9 @@ class AbsEMAQuantizer(AbsQuantizer):
             )
 
     def _unfinished(self, latents: Tensor) -> QuantizerOutput:
-        """Output before all codebooks are initialised: the latents themselves, as the part of the first codebook."""
-        rest = len(self.chain) - 1
-        parts = F.pad(latents[:, :, None], (0, 0, 0, rest))
-        no_codes = torch.zeros(*latents.shape[:2], rest + 1, dtype=torch.long, device=latents.device)
-        return QuantizerOutput(self.project_out(latents), parts, no_codes, latents.new_zeros(()), {})
+        """Output before all codebooks are initialised: the latents themselves, as one part for all codebooks."""
+        no_codes = torch.zeros(*latents.shape[:2], len(self.chain), dtype=torch.long, device=latents.device)
+        return QuantizerOutput(self.project_out(latents), latents[:, :, None], no_codes, latents.new_zeros(()), {})
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, N)."""

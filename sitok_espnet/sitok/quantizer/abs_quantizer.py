@@ -16,7 +16,8 @@ class QuantizerOutput:
 
     quantized: (B, T, D), carries straight-through gradients to the encoder.
     quantized_per_codebook: (B, T, N, d), each with a straight-through gradient of its own (their sum carries it N
-    times); what the CTC decoder may read with several codebooks.
+    times); what the CTC decoder may read with several codebooks. (B, T, 1, d) as long as not all of them are
+    initialised: the latents, in place of any selection.
     codes: (B, T, N) int64, arbitrary at padded positions; None where there are no codes (continuous bound).
     loss: scalar, already weighted, zero where the quantizer has none.
     stats: scalars for the log.
