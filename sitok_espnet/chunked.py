@@ -78,7 +78,9 @@ def token_layout(tokenizer: "SiTok", chunk_seconds: float) -> Layout:
     def tokens(seconds: float) -> int:
         return math.ceil(seconds * tokenizer.frame_rate - 1e-9)
 
-    return Layout(tokens(float(chunk_seconds)), tokens(CONTEXT_SECONDS), tokens(LOOK_AHEAD_SECONDS), tokens(FADE_SECONDS))
+    return Layout(
+        tokens(float(chunk_seconds)), tokens(CONTEXT_SECONDS), tokens(LOOK_AHEAD_SECONDS), tokens(FADE_SECONDS)
+    )
 
 
 def decode_in_chunks(

@@ -5,7 +5,7 @@ from pathlib import Path
 from sitok_espnet.errors import SiTokError
 
 MODELS = Path(__file__).parent / "models"
-PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer, or of the one that those in MODELS share
+PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer; in MODELS, of one that all share
 DEFAULT_MODEL = "asterisk_25hz"  # what the command line takes where no model is named
 
 

@@ -33,7 +33,9 @@ def check_prompts(model: SiTokModel, prompts: Sequence | None, targets: Sequence
     if prompts is None:
         return [None] * len(targets)
     if len(prompts) != len(targets):
-        raise SiTokError(f"decode: {len(targets)} utterances but {len(prompts)} prompts: give None where there is no prompt")
+        raise SiTokError(
+            f"decode: {len(targets)} utterances but {len(prompts)} prompts: give None where there is no prompt"
+        )
     if not model.decoder.takes_prompt and any(prompt is not None for prompt in prompts):
         raise SiTokError(
             "the decoder of this model was trained without mel prompts: leave prompt out, or refine the decoder with "

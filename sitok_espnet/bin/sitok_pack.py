@@ -13,7 +13,9 @@ def main(cmd=None) -> int:
     parser.add_argument("--model", required=True, help="experiment directory (stage 5)")
     parser.add_argument("--checkpoint", default=None, help="file name in it; default: best by its first criterion")
     parser.add_argument("--vocoder", default=None, help="vocoder training (stage 6) to pack with it, its default then")
-    parser.add_argument("--half", action="store_true", help="float16 weights, the vocoder's too: half the size, rounded")
+    parser.add_argument(
+        "--half", action="store_true", help="float16 weights, the vocoder's too: half the size, rounded"
+    )
     parser.add_argument("--output_dir", required=True)
     args = parser.parse_args(cmd)
     try:

@@ -9,6 +9,7 @@ from sitok_espnet import __version__
 from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.sitok_score"
+RESULTS, PAGE = "results.json", "RESULTS.md"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         seed=args.seed,
         processes=args.nj,
     )
+    for name in (RESULTS, PAGE):  # what is there is of another call: it must not outlive one that fails
+        (request.eval_dir / name).unlink(missing_ok=True)
     scores = measure(request)
     results = build_results(request, scores)
     results["provenance"] = {
@@ -75,9 +78,9 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         "seed": args.seed,
         "machine": describe_machine(),
     }
-    write_json(request.eval_dir / "results.json", results)
+    write_json(request.eval_dir / RESULTS, results)
     page = render(results)
-    write_text(request.eval_dir / "RESULTS.md", page)
+    write_text(request.eval_dir / PAGE, page)
     print(page)
     draw_utterances(scores.references, scores.audio, scores.texts, args.spectrograms, request.eval_dir / "spectrograms")
 

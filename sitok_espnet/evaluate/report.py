@@ -82,11 +82,12 @@ def measure(request: Request) -> Scores:
     context = MetricContext.read(request.train_text, texts, request.data_dir)
     audio, missing_systems = {}, {}
     for system in request.systems:
-        scp = request.eval_dir / system / "wav.scp"
-        if scp.is_file():
-            audio[system] = {item.utt: item for item in read_scp(scp)}
-        else:
-            missing_systems[system] = _why_missing(request.eval_dir / system)
+        try:
+            synthesis.check_settings(request.eval_dir, system)
+        except SiTokError as error:
+            missing_systems[system] = str(error)
+            continue
+        audio[system] = {item.utt: item for item in read_scp(request.eval_dir / system / "wav.scp")}
     metrics, missing_metrics = {}, {}
     for name in request.metrics:
         try:
@@ -96,12 +97,6 @@ def measure(request: Request) -> Scores:
             logging.warning("%s: not run: %s", name, error)
     values = measure_all(references, texts, audio, metrics, context, request.eval_dir, request.processes)
     return Scores(references, texts, audio, metrics, values, missing_systems, missing_metrics)
-
-
-def _why_missing(folder: Path) -> str:
-    if (folder / synthesis.NOT_RUN).is_file():
-        return (folder / synthesis.NOT_RUN).read_text(encoding="utf-8").strip()
-    return f"not synthesized (sitok_synth_systems --systems {folder.name})"
 
 
 def build_results(request: Request, scores: Scores) -> dict:
@@ -178,7 +173,10 @@ def _in_order(measurements: Mapping[str, Measurement]) -> list[Measurement]:
 
 
 def _ctc(request: Request, texts: Mapping[str, str]) -> dict:
-    """The CTC branch as a recogniser of the test set: what its tokens carry."""
+    """The CTC branch as a recogniser of the test set: what its tokens carry.
+
+    Beside the rates ``utterances``: the character errors of each and the length of its transcript.
+    """
     path = request.eval_dir / synthesis.CTC_TEXT
     if not path.is_file():
         try:
@@ -190,16 +188,19 @@ def _ctc(request: Request, texts: Mapping[str, str]) -> dict:
         reason = f"no transcripts in {request.data_dir / 'text'}"
         return {"cer": not_run(reason), "wer": not_run(reason)}
     heard = read_transcripts(path)
-    rates = {}
+    rates: dict = {"utterances": {}}
     for name, units in (("cer", normalize_characters), ("wer", normalize_words)):
-        measurements = []
+        measured = {}
         for utterance in sorted(texts):
             if expected := units(texts[utterance]):
                 errors = edit_errors(expected, units(heard.get(utterance, "")))
-                measurements.append(Measurement(errors, len(expected)))
-        rates[name] = _attempt(
-            lambda pairs=measurements: asdict(statistics.bootstrap(pairs, request.resamples, request.seed))
-        )
+                measured[utterance] = Measurement(errors, len(expected))
+        pairs = list(measured.values())
+        rates[name] = _attempt(lambda p=pairs: asdict(statistics.bootstrap(p, request.resamples, request.seed)))
+        if name == "cer":
+            rates["utterances"] = {
+                utt: {"errors": item.numerator, "length": item.denominator} for utt, item in measured.items()
+            }
     return rates
 
 
@@ -249,8 +250,9 @@ def _bits(request: Request) -> dict:
 
 def _speed(request: Request) -> dict:
     """Real-time factors: seconds of computing a second of audio, with intervals over utterances."""
+    synthesis.check_settings(request.eval_dir, synthesis.TIMED)
     if not (request.eval_dir / synthesis.TIMING).is_file():
-        raise SiTokError("not timed (sitok_synth_systems --systems reconstruction)")
+        raise SiTokError(f"not timed (sitok_synth_systems --systems {synthesis.TIMED})")
     timing = read_json(request.eval_dir / synthesis.TIMING)
     utterances = [timing["utterances"][utt] for utt in sorted(timing["utterances"])]
     factors = {}
@@ -277,11 +279,11 @@ def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:
             )
             continue
         pair = (scores.values[first][name], scores.values[second][name])
-        cell = _attempt(lambda pair=pair: asdict(statistics.paired_difference(*pair, *options)))
+        better = metric.higher_is_better
+        cell = _attempt(lambda pair=pair, better=better: statistics.compare(*pair, better, *options))
         if cell["status"] == "measured":
-            better = cell["value"] > 0 if metric.higher_is_better else cell["value"] < 0
             one, two = (statistics.bootstrap(_in_order(values), *options) for values in pair)
-            cell |= {"first_is_better": better, "intervals_overlap": one.low <= two.high and two.low <= one.high}
+            cell |= {"intervals_overlap": one.low <= two.high and two.low <= one.high}
         cells[name] = cell
     return {"first": first, "second": second, "metrics": cells}
 

@@ -5,7 +5,7 @@ systems are compared on the same draws of the same utterances.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -117,6 +117,22 @@ def paired_difference(
     below, above = np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)
     p_value = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
     return Difference(float(values[0] - values[1]), *_limits(differences, confidence), p_value, count)
+
+
+def compare(
+    first: Mapping[str, Measurement],
+    second: Mapping[str, Measurement],
+    higher_is_better: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """Their paired difference, ready for JSON, with ``first_is_better``: whether its corpus value is the better one.
+
+    Raises:
+        SiTokError: no utterance counts in both.
+    """
+    cell = asdict(paired_difference(first, second, resamples, seed))
+    return cell | {"first_is_better": cell["value"] > 0 if higher_is_better else cell["value"] < 0}
 
 
 def share_of_the_way(

@@ -16,6 +16,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.systems import read_recording
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
 
@@ -88,11 +89,11 @@ def measure_curve(
     for point in points:
         curve.metrics[point] = {metric: {} for metric in metrics}
         curve.seconds[point] = {}
-    codes = first.analyze([_read(first, inputs[0])], first.sample_rate)
+    codes = first.analyze([read_recording(first, inputs[0])], first.sample_rate)
     for point in points:
         _decode(models[point.model], codes, point.steps, seed)  # a first call is slower than the others
     for number, item in enumerate(tqdm(inputs, desc="steps", unit="utt", mininterval=1.0)):
-        wav = _read(first, item)
+        wav = read_recording(first, item)
         codes = first.analyze([wav], first.sample_rate)
         curve.audio[item.utt] = len(wav) / first.sample_rate
         shift = number % len(points)  # nobody is always the first after the metrics
@@ -130,16 +131,6 @@ def _check(models: Mapping[str, SiTok], inputs: Sequence[AudioInput], steps: Seq
                 f"({first.codes_hash}): the curve compares decoders of the same tokens, as stage 6 makes them"
             )
     return first
-
-
-def _read(tokenizer: SiTok, item: AudioInput) -> np.ndarray:
-    wav, rate = item.read()
-    if rate != tokenizer.sample_rate:
-        raise SiTokError(
-            f"utterance {item.utt}: {item.location} has {rate} Hz, the tokenizer works at {tokenizer.sample_rate} Hz: "
-            "give the data directory that stage 2 made (dump/raw/...)"
-        )
-    return wav
 
 
 def _decode(tokenizer: SiTok, codes: list[np.ndarray], steps: int, seed: int) -> list[np.ndarray]:
@@ -206,11 +197,8 @@ def _differences(curve: Curve, metrics: Mapping[str, AbsMetric], options: tuple[
         for name, metric in metrics.items():
             pair = (curve.metrics[point][name], curve.metrics[other][name])
             try:
-                cell = asdict(statistics.paired_difference(*pair, *options))
+                cells[name] = statistics.compare(*pair, metric.higher_is_better, *options)
             except SiTokError:  # no utterance could be measured: the row of the model says so
                 cells[name] = None
-                continue
-            better = cell["value"] > 0 if metric.higher_is_better else cell["value"] < 0
-            cells[name] = cell | {"first_is_better": better}
         found.append({"first": point.model, "second": other.model, "steps": point.steps or None, "metrics": cells})
     return found

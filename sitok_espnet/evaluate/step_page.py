@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sitok_espnet.evaluate.table import SIGNIFICANT, markdown_table, provenance_lines
+from sitok_espnet.evaluate.table import markdown_table, provenance_lines, verdict
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
 _MARKERS = "os^Dv"
@@ -60,9 +60,7 @@ def _differences_table(results: Mapping) -> str:
             if cell is None:
                 rows.append([*row, "-", "-", "-"])
                 continue
-            shown = cell["p_value"] < SIGNIFICANT
-            verdict = ("better" if cell["first_is_better"] else "worse") if shown else "no difference shown"
-            rows.append([*row, _cell(cell, card["decimals"]), f"{cell['p_value']:.4f}", verdict])
+            rows.append([*row, _cell(cell, card["decimals"]), f"{cell['p_value']:.4f}", verdict(cell)])
     header = ["models", "steps", "metric", "difference (paired bootstrap)", "p, two-sided", "the first is"]
     return markdown_table(header, rows)
 

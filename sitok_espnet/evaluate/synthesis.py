@@ -23,6 +23,8 @@ TOKENIZER = "tokenizer.json"
 TOKENS = "tokens.json"
 TIMING = "timing.json"
 TIMED = "reconstruction"  # the system whose speed is measured
+NOT_IN_AUDIO = ("device", "threads")  # settings that decide its speed only
+SYSTEM_SETTINGS = "settings"  # key in TOKENIZER
 CTC_TEXT = "ctc_text"
 CLIPPED = "utt2clipped"  # samples beyond [-1, 1] that had to be clipped, for the utterances that have any
 
@@ -86,18 +88,43 @@ def synthesize(
         choices = ", ".join([*SYSTEMS, *before])
         raise SiTokError(f"unknown system {unknown[0]!r}: choose from {choices} (option --systems)")
     card = replace(card, earlier=tuple(name for name in before if name in systems))
+    expected = {name: _settings(shop, card, name) for name in SYSTEMS}
     for name in systems:
         folder = output_dir / name
         its_shop, its_card, function = shop, card, SYSTEMS.get(name)
         if model := before.get(name):
             its_shop, function = model.workshop(shop), SYSTEMS[REFINED]
             its_card = replace(card, model_hash=its_shop.tokenizer.model_hash)
-        settings = _settings(its_shop, its_card, name)
+        settings = expected[name] = _settings(its_shop, its_card, name)
         if _finished(folder, settings):
             logging.info("%s: finished, kept", name)
             continue
         _write_system(its_shop, function, folder, settings)
-    _write_model_outputs(shop, card, output_dir)
+    _write_model_outputs(shop, card, expected, output_dir)
+
+
+def check_settings(output_dir: Path, system: str) -> None:
+    """Whether a system's audio was made with the settings of the last call of :func:`synthesize` in this directory.
+
+    A call with some of the systems leaves the others as they were: of an earlier training, vocoder, number of steps.
+
+    Raises:
+        SiTokError: it is not there or was made with other settings; which ones.
+    """
+    again = f"sitok_synth_systems --systems {system}"
+    folder = output_dir / system
+    if not (folder / "wav.scp").is_file():
+        if (folder / NOT_RUN).is_file():
+            raise SiTokError((folder / NOT_RUN).read_text(encoding="utf-8").strip())
+        raise SiTokError(f"not synthesized ({again})")
+    wanted = read_json(output_dir / TOKENIZER).get(SYSTEM_SETTINGS, {}).get(system)
+    if wanted is None:
+        raise SiTokError(f"{TOKENIZER} does not say how it should have been made: synthesize it again ({again})")
+    made = read_json(folder / SETTINGS)
+    keys = [key for key in wanted if key not in NOT_IN_AUDIO and made.get(key) != wanted[key]]
+    if keys:
+        differences = ", ".join(f"{key} {made.get(key)}, not {wanted[key]}" for key in keys)
+        raise SiTokError(f"made with other settings than the last synthesis ({differences}): {again}")
 
 
 def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
@@ -181,15 +208,18 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
     write_json(output_dir / TIMING, content)
 
 
-def _write_model_outputs(shop: Workshop, card: ModelCard, output_dir: Path) -> None:
-    """Tokens (if the model has codes), the CTC branch's transcripts and the model's card."""
+def _write_model_outputs(shop: Workshop, card: ModelCard, expected: dict[str, dict], output_dir: Path) -> None:
+    """Tokens (if the model has codes), the CTC branch's transcripts and the model's card.
+
+    The card also says with which settings each system's audio belongs to it, for :func:`check_settings`.
+    """
     codes = {item.utt: shop.codes(item) for item in shop.inputs}
     if card.codebook_sizes:
         tokens = {utt: codes[utt].tolist() for utt in sorted(codes)}
         write_text(output_dir / TOKENS, json.dumps(tokens) + "\n")
     else:
         (output_dir / TOKENS).unlink(missing_ok=True)
-    content = asdict(card)
+    content = asdict(card) | {SYSTEM_SETTINGS: expected}
     try:
         transcripts = shop.tokenizer.transcribe(list(codes.values()))
     except SiTokError as error:

@@ -19,6 +19,21 @@ class SystemUnavailable(SiTokError):
     """The system cannot be made from this model or data; the message is the reason that the table shows."""
 
 
+def read_recording(tokenizer: SiTok, item: AudioInput) -> np.ndarray:
+    """Samples (S,) at the tokenizer's rate.
+
+    Raises:
+        SiTokError: another sampling rate (stage 2 makes the right one).
+    """
+    wav, rate = item.read()
+    if rate != tokenizer.sample_rate:
+        raise SiTokError(
+            f"utterance {item.utt}: {item.location} has {rate} Hz, the tokenizer works at {tokenizer.sample_rate} Hz: "
+            "give the data directory that stage 2 made (dump/raw/...)"
+        )
+    return wav
+
+
 @dataclass
 class Timing:
     """Wall-clock seconds of one utterance, alone in its batch."""
@@ -56,18 +71,8 @@ class Workshop:
         return self.steps if self.tokenizer.model.decoder.iterative else None
 
     def read(self, item: AudioInput) -> np.ndarray:
-        """Samples (S,) at the tokenizer's rate.
-
-        Raises:
-            SiTokError: another sampling rate (stage 2 makes the right one).
-        """
-        wav, rate = item.read()
-        if rate != self.tokenizer.sample_rate:
-            raise SiTokError(
-                f"utterance {item.utt}: {item.location} has {rate} Hz, the tokenizer works at "
-                f"{self.tokenizer.sample_rate} Hz: give the data directory that stage 2 made (dump/raw/...)"
-            )
-        return wav
+        """Samples (S,), see :func:`read_recording`."""
+        return read_recording(self.tokenizer, item)
 
     def codes(self, item: AudioInput) -> np.ndarray:
         """Tokens (T, N) of an utterance, or latents (T, D) of a model without codes; remembered."""

@@ -201,15 +201,13 @@ def _comparisons(results: Mapping) -> str:
             if cell["status"] == "not run":
                 rows.append([title, results["metrics"][name]["title"], cell_text(cell, 3), "-", "-", "-"])
                 continue
-            shown = cell["p_value"] < SIGNIFICANT
-            verdict = ("better" if cell["first_is_better"] else "worse") if shown else "no difference shown"
             rows.append(
                 [
                     title,
                     results["metrics"][name]["title"],
                     cell_text(cell, _decimals(results, name)),
                     f"{cell['p_value']:.4f}",
-                    verdict,
+                    verdict(cell),
                     "overlap" if cell["intervals_overlap"] else "apart",
                 ]
             )
@@ -221,6 +219,13 @@ def _comparisons(results: Mapping) -> str:
         way = cell_text(closed, 3)
     sentence = f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
     return markdown_table(header, rows) + "\n\n" + sentence
+
+
+def verdict(cell: Mapping) -> str:
+    """What a paired difference (`statistics.compare`) shows of the first system."""
+    if cell["p_value"] >= SIGNIFICANT:
+        return "no difference shown"
+    return "better" if cell["first_is_better"] else "worse"
 
 
 def provenance_lines(made: Mapping) -> list[str]:

@@ -54,8 +54,8 @@ class VocosTask(AbsTask):
         )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
-        # Nothing here has attention to plot. Every turn leaves one of the two networks without gradients, which DDP must
-        # be told.
+        # Nothing here has attention to plot. Every turn leaves one of the two networks without gradients, which DDP
+        # must be told.
         parser.set_defaults(num_att_plot=0, unused_parameters=True)
 
     @classmethod

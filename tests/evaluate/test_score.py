@@ -7,11 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from experiment_dir import refine_model_dir
 from speech_generator import speech, write_corpus
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.bin import sitok_score, sitok_synth_systems
 from sitok_espnet.evaluate import measure as measure_module
+from sitok_espnet.evaluate.files import read_transcripts
 from sitok_espnet.evaluate.systems import default_systems
 from sitok_espnet.inputs import read_scp
 
@@ -206,6 +208,61 @@ def test_missing_pieces_are_named(copied, data_dir, monkeypatch):
         assert f"| {quantity} | not run: " in page
     assert results["mel_distance_closed"]["status"] == "not run"
     assert all(cell["status"] == "not run" for pair in results["comparisons"] for cell in pair["metrics"].values())
+
+
+def test_rows_of_other_settings_are_left_out(copied, data_dir, tiny_model_dir):
+    """A later synthesis of some systems must not be mixed with what an earlier one left."""
+    words = ["--model", tiny_model_dir, "--data_dir", data_dir, "--output_dir", copied, "--steps", 2]
+    words = [str(word) for word in [*words, "--systems", "copy_synthesis"]]
+    assert sitok_synth_systems.main(words) == 0
+    results, page = score(copied, data_dir, "--metrics", "mel", "--spectrograms", 0)
+    status = {name: row["status"] for name, row in results["systems"].items()}
+    assert {name for name in status if status[name] == "measured"} == {"original", "copy_synthesis"}
+    assert "not run: made with other settings than the last synthesis (steps 1, not 2): sitok_synth_systems" in page
+    assert results["speed"]["status"] == "not run" and "(steps 1, not 2)" in results["speed"]["reason"]
+    assert sitok_synth_systems.main([*words, "reconstruction"]) == 0
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--spectrograms", 0)
+    assert results["systems"]["reconstruction"]["status"] == "measured" and results["speed"]["steps"] == 2
+
+
+def test_rows_of_another_model_or_vocoder_are_left_out(copied, data_dir, tiny_model_dir, tmp_path):
+    other = refine_model_dir(tiny_model_dir, tmp_path / "other")
+    words = ["--data_dir", data_dir, "--output_dir", copied, "--steps", 1, "--systems", "mean_mel"]
+    words += ["--model", other, "--vocoder_conf", "iterations=2"]
+    assert sitok_synth_systems.main([str(word) for word in words]) == 0
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--spectrograms", 0)
+    for name, row in results["systems"].items():
+        assert row["status"] == ("measured" if name in ("original", "mean_mel") else "not run"), name
+    reason = results["systems"]["reconstruction"]["reason"]
+    assert "model_hash" in reason and "vocoder_conf {}, not {'iterations': 2}" in reason
+    (copied / "reconstruction_before").mkdir()
+    shutil.copy(copied / "reconstruction/wav.scp", copied / "reconstruction_before/wav.scp")
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--systems", "reconstruction_before", "--spectrograms", 0)
+    assert "does not say how" in results["systems"]["reconstruction_before"]["reason"]
+
+
+def test_threads_do_not_make_other_audio(copied, data_dir, scored):
+    path = copied / "reconstruction/settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threads": 99, "device": "cuda"}))
+    results, _ = score(copied, data_dir, "--metrics", "mel", "--spectrograms", 0)
+    before = scored[0]["systems"]["reconstruction"]["metrics"]["mel"]
+    assert results["systems"]["reconstruction"]["metrics"]["mel"] == before
+
+
+def test_a_failed_call_leaves_no_earlier_results(copied, data_dir):
+    assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()
+    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "pesq"]) == 2
+    assert not (copied / "results.json").exists() and not (copied / "RESULTS.md").exists()
+
+
+def test_ctc_errors_of_every_utterance(scored, data_dir):
+    ctc = scored[0]["ctc"]
+    texts = read_transcripts(data_dir / "text")
+    lengths = {utt: len(" ".join(text.split())) for utt, text in texts.items()}
+    counts = ctc["utterances"]
+    assert {utt: count["length"] for utt, count in counts.items()} == lengths and len(counts) == 5
+    total = sum(count["errors"] for count in counts.values()) / sum(lengths.values())
+    assert ctc["cer"]["value"] == pytest.approx(total) and ctc["cer"]["count"] == 5
 
 
 def test_missing_utterance_is_an_error(copied, data_dir, capsys):

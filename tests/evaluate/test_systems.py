@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 from experiment_dir import make_model_dir
 from speech_generator import write_corpus
 
+from sitok_espnet import SiTok
 from sitok_espnet.bin import main as sitok
 from sitok_espnet.bin import sitok_synth_systems
+from sitok_espnet.checkpoint import CODE_SLOTS
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import synthesis
+from sitok_espnet.evaluate.earlier import EarlierModel
 from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import GROUP_SIZE, SYSTEMS, SystemUnavailable, Workshop, assign_others, fit_length
 from sitok_espnet.inputs import read_scp
@@ -220,6 +224,21 @@ def test_bad_requests(inputs, tiny_tokenizer, tmp_path):
     other = read_scp(write_corpus(tmp_path / "slow", 1, sample_rate=16000) / "wav.scp")
     with pytest.raises(SiTokError, match="16000 Hz.*24000 Hz"):
         list(SYSTEMS["original"](Workshop(other, tiny_tokenizer, lambda: tiny_tokenizer)))
+
+
+def test_a_refinement_of_another_kind_has_steps_of_its_own(inputs, tiny_model_dir, tiny_tokenizer, tmp_path):
+    """The number asked for is kept for the decoders that have steps, before and after one that has none."""
+    layers = {"num_layers": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2}
+    directory = make_model_dir(tmp_path / "exp", decoder="regression", decoder_conf=layers)
+    path = directory / "valid.loss.best.pth"
+    same = torch.load(tiny_model_dir / path.name, weights_only=True)
+    state = torch.load(path, weights_only=True)
+    torch.save({k: same[k] if k.split(".")[0] in CODE_SLOTS else v for k, v in state.items()}, path)
+    one_pass = SiTok.from_pretrained(directory)
+    shop = Workshop(inputs, one_pass, lambda: one_pass, steps=3)
+    before = EarlierModel("diffusion", lambda: tiny_tokenizer).workshop(shop)
+    after = EarlierModel("regression", lambda: one_pass).workshop(before)
+    assert [each.solver_steps for each in (shop, before, after)] == [None, 3, None]
 
 
 def test_a_decoder_of_one_pass_goes_through_with_the_usual_options(inputs, tmp_path):
