@@ -13,9 +13,9 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.abs_feats_extract import AbsFeatsExtract
 from sitok_espnet.sitok.mel.log_mel import LogMel
 
-# Vocos clamps at 1e-7 after filters that peak at 1. Ours have unit area and peak at 0.002 to 0.03: the same sound is about
-# as far from this floor. At the mel's own floor, 1e-5, quiet noise would be silence, and a generator that is too quiet
-# would have no gradient to become louder.
+# Vocos clamps at 1e-7 after filters that peak at 1. Ours have unit area and peak at 0.002 to 0.03: the same sound is
+# about as far from this floor. At the mel's own floor, 1e-5, quiet noise would be silence, and a generator that is too
+# quiet would have no gradient to become louder.
 FLOOR = 1e-9
 
 
