@@ -242,7 +242,8 @@ class Plan:
 
     def train_commands(self, experiment: Experiment) -> list[list[str]]:
         """Stage 5, and stage 3 before it where the experiment's text pieces are not there."""
-        made = self.settings.recipe.glob("data/token_list/bpe_*/tokens.txt")
+        folder = self.settings.options().get("token_listdir", "data/token_list")
+        made = (self.settings.recipe / folder).glob("bpe_*/tokens.txt")
         missing = experiment.nbpe is not None and not any(
             re.fullmatch(f"bpe_[a-z]+{experiment.nbpe}", path.parent.name) for path in made
         )

@@ -316,6 +316,8 @@ def test_pieces_are_made_once_where_they_are_missing(recipe):
     (recipe.path / "data/token_list/bpe_unigram250/tokens.txt").touch()
     assert recipe.ablate("--stages", "train", *longer, rows=("rate",)) == ["3 rate_slow", "5 rate_slow"]
     (recipe.path / "data/token_list/bpe_unigram50/tokens.txt").touch()
+    elsewhere = recipe.ablate("--recipe_args", "--token_listdir other", *longer, "--exp", "exp/b", rows=("rate",))
+    assert "3 b_mini_rate_slow" in elsewhere
     (recipe.path / "exp/a/sitok_a_mini_rate_slow/train.done").unlink()
     assert recipe.ablate("--stages", "train", *longer, rows=("rate",)) == ["5 rate_slow"]
     recipe.ablate(*longer, rows=("rate",))

@@ -1,11 +1,12 @@
 """The order of the stages, their options, and training that is resumed; with a stand-in for Python."""
 
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
-from stand_in_recipe import run_one, run_recipe, write
+from stand_in_recipe import ROOT, run_one, run_recipe, write
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,24 @@ def test_unfinished_training_is_not_used(repository):
     done = run_recipe(repository, "--stage", "9", "--stop_stage", "9", "--sitok_tag", "x")
     assert done.returncode != 0
     assert "exp/sitok_x is not finished: run stage 5 first" in done.stderr
+
+
+def test_text_pieces_go_where_they_are_told(repository):
+    for name in ("dump/raw/train/wav.scp", "dump/raw/dev/wav.scp", "dump/raw/train/text"):
+        write(repository / "egs2/toy/sitok1" / name)
+    done = run_recipe(repository, "--stage", "4", "--stop_stage", "4", "--token_listdir", "other/pieces")
+    assert "other/pieces/bpe_unigram4000/tokens.txt is missing: run stage 3 first" in done.stderr
+
+
+@pytest.mark.parametrize("corpus", ["asterisk", "fillets"])
+def test_a_documented_choice_of_languages_has_folders_of_its_own(corpus):
+    text = (ROOT / f"egs2/{corpus}/sitok1/README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line for line in text.splitlines() if "--langs" in line and "run.sh" in line]
+    assert commands
+    for command in commands:
+        folders = [re.search(rf"--{option} (\S+)", command) for option in ("dumpdir", "expdir", "token_listdir")]
+        assert all(folders), command
+        assert not {folder[1] for folder in folders} & {"dump", "exp", "data/token_list"}
 
 
 def test_upload_needs_a_place_and_credentials(repository):

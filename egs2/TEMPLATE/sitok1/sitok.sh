@@ -29,6 +29,7 @@ max_wav_duration=40
 # Text pieces of the CTC branch
 bpemode=unigram
 nbpe=4000              # lines of the token list, <blank>, <unk> and <sos/eos> included
+token_listdir=data/token_list # where the pieces go
 
 # Statistics and training
 train_config=conf/train_sitok.yaml
@@ -87,7 +88,7 @@ fi
 
 stages_log=${expdir}/stage_seconds.tsv
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
-token_dir=data/token_list/bpe_${bpemode}${nbpe}
+token_dir=${token_listdir}/bpe_${bpemode}${nbpe}
 train_dir=${dumpdir}/raw/${train_set}
 valid_dir=${dumpdir}/raw/${valid_set}
 if [ -z "${sitok_tag}" ]; then
