@@ -5,13 +5,13 @@ from pathlib import Path
 from sitok_espnet.errors import SiTokError
 
 MODELS = Path(__file__).parent / "models"
-VOCODER = "vocoder"  # the folder beside the models that is none: the vocoder that they share
+PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer; in MODELS, of one that all share
 PREFERRED_MODEL = "asterisk_25hz"  # the default of the command line in installations that have it
 
 
 def pretrained_models() -> list[str]:
     """Names of the models in this installation."""
-    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml") if path.parent.name != VOCODER)
+    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER)
 
 
 def default_model() -> str | None:

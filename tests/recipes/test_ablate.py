@@ -404,9 +404,12 @@ def test_rows_of_other_conditions_are_marked(recipe):
     content["metrics"]["mel"]["model"] = "another"
     content["data"]["utterances"] = 11
     scored.write_text(json.dumps(content))
+    del content["ctc"]["utterances"]  # of a model without the branch
+    scored.write_text(json.dumps(content))
     recipe.ablate("--table_only", rows=("weight/0.5",))
     notes = " ".join(recipe.table()["rows"]["weight/0.5"]["notes"])
     assert "another test set" in notes and "another model" in notes
+    assert recipe.table()["rows"]["weight/0.5"]["difference"]["ctc_cer"]["status"] == "not run"
 
 
 def test_mistakes_on_the_command_line(recipe, capsys):
