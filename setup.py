@@ -51,7 +51,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["sitok_espnet", "sitok_espnet.*"]),
-    package_data={"sitok_espnet.evaluate": ["pronunciations.txt"]},
+    package_data={
+        # Models, a card beside each, and the vocoder that they share (sitok_espnet/pretrained.py).
+        "sitok_espnet": ["models/*", "models/*/*", "models/*/*/*"],
+        "sitok_espnet.evaluate": ["pronunciations.txt"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["sitok = sitok_espnet.bin.main:main"]},

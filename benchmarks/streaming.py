@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Streaming against offline encoding, and chunked against whole decoding, side by side on this machine.
 
-Speech of the given files is joined to `--seconds`. Every decoding runs in a process of its own, so that its peak
-resident memory is its own; this process imports neither torch nor the model, because a child's ru_maxrss begins at
-what its parent held when it was started.
+Speech of the given files is joined to `--encode_seconds` and `--decode_seconds`. Every decoding runs in a process of
+its own, so that its peak resident memory is its own; this process imports neither torch nor the model, because a
+child's ru_maxrss begins at what its parent held when it was started.
 """
 
 import argparse

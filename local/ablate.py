@@ -55,6 +55,23 @@ def run_rows(plan: Plan, names: Sequence[str], stages: Sequence[str], dry_run: b
     return failures
 
 
+def finished_rows(plan: Plan, rows: Sequence[Row], failures: dict[str, str]) -> dict[str, Path]:
+    """Folders of the rows whose scores are of the present settings; ``failures`` gets the reason of each other row."""
+    folders = {}
+    for row in rows:
+        if row.name in failures:  # what an earlier call left is not this call's
+            continue
+        try:
+            reason = plan.why_not_scored(row, plan.experiment(row))
+        except SiTokError as error:
+            reason = str(error)
+        if reason is None:
+            folders[row.name] = plan.row_dir(row)
+        else:
+            failures[row.name] = reason
+    return folders
+
+
 def show(plan: Plan, row: Row, experiment: Experiment, stages: Sequence[str]) -> None:
     """Print the commands of a row that are left to run."""
     commands = []
@@ -128,12 +145,14 @@ def main(cmd: Sequence[str] | None = None, runner: Callable[..., subprocess.Comp
             raise SiTokError(f"--recipe_dir {settings.recipe}: there is no run.sh")
         (reference,) = expand([args.reference], settings.directory)
         names = list(dict.fromkeys([reference, *expand(args.rows, settings.directory)]))
+        settings.check_base()
         plan = Plan(settings, runner)
         failures = {} if args.table_only else run_rows(plan, names, stages, args.dry_run)
         if args.table_only or ("score" in stages and not args.dry_run):
             rows = [plan.row(name) for name in names]
-            folders = [plan.row_dir(row) for row in rows]
-            write_table(rows, folders, settings.recipe / args.exp / f"table_{args.scale}", failures)
+            reasons = dict(failures)
+            folders = finished_rows(plan, rows, reasons)
+            write_table(rows, folders, settings.recipe / args.exp / f"table_{args.scale}", reasons)
     except SiTokError as error:
         print(f"ablate.py: error: {error}", file=sys.stderr)
         return 2

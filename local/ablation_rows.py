@@ -13,7 +13,7 @@ from sitok_espnet.errors import SiTokError
 
 SCALES = "scale"  # the folder beside the groups
 MERGED = ("scale", "keep", "at")  # notes that merge_config.py reads
-READ = ("title", "paper", "after", "inference")
+READ = ("title", "paper", "paper_note", "after", "inference")
 INFERENCE = ("cfg_scale", "steps")
 
 
@@ -39,6 +39,7 @@ class Row:
         path: its YAML.
         title: for people.
         paper: the paper's numbers of this row: wer, sim, asr (WER of the LLM recogniser), in its units.
+        paper_note: where those are of something else than this row: of what; the table marks them.
         after: the training before this one, or None.
         inference: ``cfg_scale`` and ``steps`` where they differ from the recipe's.
     """
@@ -47,6 +48,7 @@ class Row:
     path: Path
     title: str
     paper: Mapping[str, float] = field(default_factory=dict)
+    paper_note: str = ""
     after: After | None = None
     inference: Mapping[str, float] = field(default_factory=dict)
 
@@ -96,6 +98,8 @@ def read_row(name: str, directory: Path) -> Row:
     inference = notes.get("inference") or {}
     if set(inference) - set(INFERENCE):
         raise SiTokError(f"{path}: inference may have {', '.join(INFERENCE)}, not {', '.join(inference)}")
+    if notes.get("paper_note") and not notes.get("paper"):
+        raise SiTokError(f"{path}: paper_note is about the numbers under paper, and there are none")
     after = notes.get("after")
     try:
         after = After(after["row"], tuple(after["load"])) if after else None
@@ -106,6 +110,7 @@ def read_row(name: str, directory: Path) -> Row:
         path=path,
         title=str(notes["title"]),
         paper=dict(notes.get("paper") or {}),
+        paper_note=str(notes.get("paper_note") or ""),
         after=after,
         inference=dict(inference),
     )

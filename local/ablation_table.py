@@ -18,29 +18,31 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json, write_text
 from sitok_espnet.evaluate.metrics import Measurement
 from sitok_espnet.evaluate.statistics import CONFIDENCE, paired_difference
+from sitok_espnet.evaluate.synthesis import TIMED
 from sitok_espnet.evaluate.table import SIGNIFICANT, TITLES, cell_text, markdown_table
 
 ROW = "row.json"  # what local/ablate.py leaves in a finished row's folder, beside <set>.results.json
 ENOUGH = 0.99  # of the training transcripts should fit the tokens (stage 3)
 ANCHORS = ("original", "copy_synthesis")
 CTC = "ctc_cer"
+CTC_CARD = {"title": "CTC CER", "direction": "lower is better", "decimals": 3}
 ARROWS = {"higher is better": " ↑", "lower is better": " ↓"}
 
 
-def write_table(rows: Sequence[Row], folders: Sequence[Path], out: Path, failures: Mapping[str, str]) -> None:
+def write_table(rows: Sequence[Row], finished: Mapping[str, Path], out: Path, reasons: Mapping[str, str]) -> None:
     """Write ``<out>.json``, ``<out>.md`` and ``<out>_<set>.png``, and print the page.
 
     Args:
         rows: the reference first.
-        folders: of each row, where its scores are.
+        finished: row -> folder of its scores, all of them of the same settings.
         out: path without a suffix.
-        failures: row -> why it was not finished.
+        reasons: why, of the other rows.
     """
-    finished = {row.name: folder for row, folder in zip(rows, folders, strict=True) if (folder / ROW).is_file()}
     sets = sorted({name for folder in finished.values() for name in read_json(folder / ROW)["sets"]})
     if not sets:
-        raise SiTokError(f"no row is finished: nothing for {out}.md" + "".join(f"; {f}" for f in failures.values()))
-    tables = {name: collect(rows, finished, name, failures) for name in sets}
+        told = "; ".join(f"{row}: {reason}" for row, reason in reasons.items())
+        raise SiTokError(f"no row is finished: nothing for {out}.md ({told})")
+    tables = {name: collect(rows, finished, name, reasons) for name in sets}
     write_json(out.with_name(f"{out.name}.json"), tables)
     page = "\n".join(render(tables[name], name) for name in sets)
     write_text(out.with_name(f"{out.name}.md"), page)
@@ -49,7 +51,7 @@ def write_table(rows: Sequence[Row], folders: Sequence[Path], out: Path, failure
     print(page)
 
 
-def collect(rows: Sequence[Row], finished: Mapping[str, Path], test_set: str, failures: Mapping[str, str]) -> dict:
+def collect(rows: Sequence[Row], finished: Mapping[str, Path], test_set: str, reasons: Mapping[str, str]) -> dict:
     """All numbers of one test set: {"reference", "metrics", "anchors", "rows": {name: {...}}}."""
     results, states = {}, {}
     for name, folder in finished.items():
@@ -63,9 +65,9 @@ def collect(rows: Sequence[Row], finished: Mapping[str, Path], test_set: str, fa
         for name, card in result["metrics"].items():
             if card.get("status") != "not run":
                 table["metrics"].setdefault(name, card)
-    table["metrics"][CTC] = {"title": "CTC CER", "direction": "lower is better", "decimals": 3}
+    table["metrics"][CTC] = CTC_CARD
     for row in rows:
-        entry: dict = {"title": row.title, "paper": dict(row.paper)}
+        entry: dict = {"title": row.title, "paper": dict(row.paper), "paper_note": row.paper_note}
         if row.name in results:
             entry |= {"status": "measured", **_numbers(results[row.name], states[row.name])}
             entry["notes"] = []
@@ -73,7 +75,7 @@ def collect(rows: Sequence[Row], finished: Mapping[str, Path], test_set: str, fa
                 entry["difference"] = _differences(row.name, reference, results, states)
                 entry["notes"] = _notes(row.name, reference, results, states)
         else:
-            entry |= {"status": "not run", "reason": failures.get(row.name, "not finished")}
+            entry |= {"status": "not run", "reason": reasons.get(row.name, f"not scored on {test_set}")}
         table["rows"][row.name] = entry
     for system in ANCHORS:
         if system in results.get(reference, {}).get("systems", {}):
@@ -91,7 +93,8 @@ def _numbers(result: Mapping, state: Mapping) -> dict:
         "codebook_use": use.get("used"),
         "codebook_perplexity": use.get("perplexity"),
         "parameters": card.get("parameters"),
-        **{key: state[key] for key in ("experiment", "system", "train_seconds", "ctc_fit", "base", "changes")},
+        "decode_rtf": result["speed"].get("decode") if state["system"] == TIMED else None,
+        **{key: state[key] for key in ("experiment", "system", "train_seconds", "ctc_fit")},
     }
 
 
@@ -99,7 +102,7 @@ def _differences(name: str, reference: str, results: Mapping, states: Mapping) -
     """Metric -> paired difference, row minus reference, over the utterances that both have."""
     options = (results[reference]["bootstrap"]["resamples"], results[reference]["bootstrap"]["seed"])
     differences = {}
-    for metric, card in results[reference]["metrics"].items():
+    for metric, card in [*results[reference]["metrics"].items(), (CTC, CTC_CARD)]:
         pair = [_measurements(results[row], states[row]["system"], metric) for row in (name, reference)]
         try:
             cell = asdict(paired_difference(*pair, *options))
@@ -113,6 +116,9 @@ def _differences(name: str, reference: str, results: Mapping, states: Mapping) -
 
 
 def _measurements(result: Mapping, system: str, metric: str) -> dict[str, Measurement]:
+    if metric == CTC:
+        counts = result["ctc"].get("utterances") or {}
+        return {utt: Measurement(count["errors"], count["length"]) for utt, count in counts.items()}
     measured = {}
     for utterance, values in result["systems"][system]["utterances"].items():
         if metric in values:
@@ -128,9 +134,6 @@ def _notes(name: str, reference: str, results: Mapping, states: Mapping) -> list
     notes = []
     if here["experiment"] == there["experiment"]:
         notes.append("the same training as the reference")
-    for key, word in (("base", "base"), ("changes", "--set")):
-        if here[key] != there[key]:
-            notes.append(f"trained with another {word} ({_plain(here[key])}) than the reference ({_plain(there[key])})")
     if here["ctc_fit"] is not None and here["ctc_fit"] < 1:
         text = f"the CTC can align {here['ctc_fit']:.1%} of the training utterances at this token rate"
         notes.append(text if here["ctc_fit"] >= ENOUGH else f"{text}: give the row longer pieces (--nbpe {name}=N)")
@@ -143,14 +146,9 @@ def _notes(name: str, reference: str, results: Mapping, states: Mapping) -> list
     return notes
 
 
-def _plain(value: str | Sequence[str]) -> str:
-    return value if isinstance(value, str) else " ".join(value) or "nothing"
-
-
 def render(table: Mapping, test_set: str) -> str:
     """The page of one test set."""
     bootstrap = table["bootstrap"]
-    metrics = {name: card for name, card in table["metrics"].items() if name != CTC}
     parts = [
         f"## {test_set}",
         f"In brackets: {CONFIDENCE:.0%} percentile bootstrap intervals over utterances ({bootstrap['resamples']} "
@@ -159,23 +157,32 @@ def render(table: Mapping, test_set: str) -> str:
         _scores(table),
         f"Differences to {table['reference']} ({table['rows'][table['reference']]['title']}) on the same utterances; "
         "two-sided p of the paired bootstrap, not corrected for the number of rows:",
-        _difference_table(table, metrics),
-        "\n".join(f"- {name}: {note}." for name, entry in table["rows"].items() for note in entry.get("notes", ())),
+        _difference_table(table),
+        "\n".join(f"- {name}: {note}." for name, entry in table["rows"].items() for note in _all_notes(entry)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _all_notes(entry: Mapping) -> list[str]:
+    """What stands below the table about a row."""
+    about_paper = (
+        [f"the paper's numbers (*) may be of something else: {entry['paper_note']}"] if entry["paper_note"] else []
+    )
+    return [*about_paper, *entry.get("notes", ())]
+
+
 def _scores(table: Mapping) -> str:
     metrics = table["metrics"]
+    reference = (table["rows"][table["reference"]].get("decode_rtf") or {}).get("value")
     header = ["row", "", "bit/s", "tokens/s", "parameters"]
     header += [card["title"] + ARROWS.get(card["direction"], "") for card in metrics.values()]
-    header += ["codebook perplexity (use)", "training", "paper: WER / SIM / ASR"]
+    header += ["codebook perplexity (use)", "decoding: RTF (x reference)", "training", "paper: WER / SIM / ASR"]
     rows = []
     for name, entry in table["rows"].items():
         paper = " / ".join(
             f"{entry['paper'][key]:g}" if key in entry["paper"] else "-" for key in ("wer", "sim", "asr")
         )
-        paper = paper if entry["paper"] else "-"
+        paper = paper + (" *" if entry["paper_note"] else "") if entry["paper"] else "-"
         if entry["status"] == "not run":
             rows.append([name, entry["title"], f"not run: {entry['reason']}", *["-"] * (len(header) - 4), paper])
             continue
@@ -189,13 +196,14 @@ def _scores(table: Mapping) -> str:
                 _number(entry["parameters"], ",d"),
                 *cells,
                 _codebook(entry),
+                _speed(entry["decode_rtf"], reference),
                 f"{entry['train_seconds']:.0f} s",
                 paper,
             ]
         )
     for system, scores in table["anchors"].items():
         cells = [_cell(scores.get(metric), card) for metric, card in metrics.items()]
-        rows.append([TITLES[system], "", "-", "-", "-", *cells, "-", "-", "-"])
+        rows.append([TITLES[system], "", "-", "-", "-", *cells, *["-"] * 4])
     return markdown_table(header, rows)
 
 
@@ -205,6 +213,13 @@ def _cell(cell: Mapping | None, card: Mapping) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def _speed(decode: Mapping | None, reference: float | None) -> str:
+    """Real-time factor from tokens to mel, and its ratio to the reference's."""
+    if not decode:
+        return "-"
+    return f"{decode['value']:.3f}" + (f" ({decode['value'] / reference:.2f})" if reference else "")
 
 
 def _codebook(entry: Mapping) -> str:
@@ -217,8 +232,8 @@ def _codebook(entry: Mapping) -> str:
     return f"{fmean(shares):.0%} of {size} ({fmean(entry['codebook_use']):.0%})"
 
 
-def _difference_table(table: Mapping, metrics: Mapping) -> str:
-    rows = []
+def _difference_table(table: Mapping) -> str:
+    metrics, rows = table["metrics"], []
     for name, entry in table["rows"].items():
         if "difference" not in entry:
             continue

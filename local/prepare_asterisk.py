@@ -22,6 +22,11 @@ from sitok_espnet.errors import SiTokError
 SAMPLE_RATE = 16000
 SIZES = {"en": Sizes(test=41, dev=24)}
 OTHER_SIZES = Sizes(test=30, dev=15)
+# The stricter one first: it holds for what is made of both.
+LICENCES = {
+    "CC BY-SA 3.0": "https://creativecommons.org/licenses/by-sa/3.0/ (Attribution-ShareAlike)",
+    "CC BY 3.0": "https://creativecommons.org/licenses/by/3.0/ (Attribution)",
+}
 
 
 def decode_g722(path: Path) -> np.ndarray:
@@ -92,16 +97,11 @@ def licence_text(langs: Sequence[str]) -> str:
             f"  Source: Debian packages asterisk-core-sounds-{lang}-g722 and asterisk-core-sounds-{lang}",
         ]
     licences = {LANGUAGES[lang].licence for lang in langs}
-    whole = "CC BY-SA 3.0" if "CC BY-SA 3.0" in licences else "CC BY 3.0"
+    whole = next(licence for licence in LICENCES if licence in licences)
     return "\n".join(
         [
             *lines,
-            "CC BY-SA 3.0: https://creativecommons.org/licenses/by-sa/3.0/ (Attribution-ShareAlike)",
-            *(
-                ["CC BY 3.0: https://creativecommons.org/licenses/by/3.0/ (Attribution)"]
-                if "CC BY 3.0" in licences
-                else []
-            ),
+            *(f"{name}: {place}" for name, place in LICENCES.items() if name in licences),
             f"All of it together, and what is derived from it, is {whole}.",
             "Changed here: decoded to FLAC, transcripts normalised, split into sets.",
             "",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from sitok_espnet.sitok.slots import count_parameters
 
 REFINE = "refine"
 ORIGIN = "refined_from.json"
+LENGTH = "max_epoch"  # a refinement may be resumed with another one
 FROZEN = ("encoder", "quantizer")  # the slots with parameters that decide codes
 # Of the past training alone: where its data and results were, how it was started, and its own initialisation.
 RUN_KEYS = frozenset(
@@ -85,11 +87,14 @@ def _from_scratch(refine: Any, source: str) -> list[str]:
     return prefixes
 
 
-def prepare(experiment: str, checkpoint: str | None, overlay: str, output_dir: Path) -> None:
-    """Write train.yaml and refined_from.json.
+def prepare(experiment: str, checkpoint: str | None, overlay: str, output_dir: Path, arguments: str = "") -> None:
+    """Write train.yaml and refined_from.json, and print how large the model is.
+
+    ``arguments`` are what stage 6 adds to the command line of the training (``--refine_args``).
 
     Raises:
-        SiTokError: see :func:`make_config`; or a refinement of other weights has been begun in that folder.
+        SiTokError: see :func:`make_config`; or a refinement of other weights, or with other options than these, has
+            been begun in that folder.
     """
     changes = read_yaml(overlay)
     loaded = load_model(experiment, checkpoint)
@@ -101,7 +106,10 @@ def prepare(experiment: str, checkpoint: str | None, overlay: str, output_dir: P
         "checkpoint": str(loaded.weights),
         "model_hash": loaded.model_hash,
         "codes_hash": loaded.codes_hash,
+        "config": {key: value for key, value in merged.items() if key not in ("init_param", LENGTH)},
+        "arguments": _without_length(arguments),
     }
+    origin = json.loads(json.dumps(origin))  # as it will be read
     if (output_dir / "checkpoint.pth").exists():
         began = _read_origin(output_dir)
         if began["model_hash"] != loaded.model_hash:
@@ -110,12 +118,36 @@ def prepare(experiment: str, checkpoint: str | None, overlay: str, output_dir: P
                 f"{loaded.weights} as it is now (model {loaded.model_hash}): remove or rename {output_dir}, or run "
                 "with the options it was begun with"
             )
+        if other := _differences(began, origin):
+            raise SiTokError(
+                f"{output_dir} was begun with other options ({'; '.join(other)}): remove or rename {output_dir}, or "
+                f"run with the options it was begun with (only {LENGTH} may change)"
+            )
     output_dir.mkdir(parents=True, exist_ok=True)
     head = f"# Made by local/refine.py: {experiment}/config.yaml, overlay: {overlay}\n"
     with atomic_text(output_dir / "train.yaml") as file:
         file.write(head + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True))
     with atomic_text(output_dir / ORIGIN) as file:
         file.write(json.dumps(origin, indent=2) + "\n")
+    before, parameters = (
+        count_parameters({**part, "token_list": config.get("token_list")}) for part in (config, merged)
+    )
+    sizes = [f"{count / 1e6:,.1f} M" for count in (parameters["total"], parameters["decoder"], before["total"])]
+    print(f"{output_dir}: {sizes[0]} parameters, {sizes[1]} the decoder's (before: {sizes[2]}); overlay {overlay}")
+
+
+def _without_length(arguments: str) -> list[str]:
+    """The words of a command line without ``--max_epoch N``."""
+    words = shlex.split(arguments)
+    flag = f"--{LENGTH}"
+    return [word for before, word in zip(["", *words], words, strict=False) if flag not in (before, word)]
+
+
+def _differences(began: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``["optim_conf: {lr: 1} was {lr: 2}", ...]``."""
+    before, after = ({**origin.get("config", {}), "--refine_args": origin.get("arguments")} for origin in (began, now))
+    keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    return [f"{key} {after.get(key)}, was {before.get(key)}" for key in keys]
 
 
 def check(output_dir: Path) -> str:
@@ -152,6 +184,7 @@ def get_parser() -> argparse.ArgumentParser:
     before = verbs.add_parser("prepare", help="write OUTPUT_DIR/train.yaml and refined_from.json")
     before.add_argument("--experiment", required=True, help="trained experiment to start from")
     before.add_argument("--checkpoint", default=None, help="file name in it; default: its best one")
+    before.add_argument("--arguments", default="", help="what is added to the training's command line (--refine_args)")
     before.add_argument("--overlay", required=True, help="YAML of the refinement (conf/refine/*.yaml)")
     after = verbs.add_parser("check", help="compare the codes_hash of both experiments")
     for verb in (before, after):
@@ -164,7 +197,7 @@ def main(cmd: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(cmd)
     try:
         if args.verb == "prepare":
-            prepare(args.experiment, args.checkpoint, args.overlay, args.output_dir)
+            prepare(args.experiment, args.checkpoint, args.overlay, args.output_dir, args.arguments)
         else:
             print(f"{args.output_dir}: the tokens are the same as before (codes_hash {check(args.output_dir)})")
     except SiTokError as error:

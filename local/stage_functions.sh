@@ -25,6 +25,11 @@ find_conf() {
     die "$2 $1 does not exist, neither in the recipe nor in the repository's root"
 }
 
+# name_of OPTIONS: what they add to the name of an experiment: "--encoder_conf num_layers=2" is _encoder_confnum_layers2
+name_of() {
+    printf '%s' "$1" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,+-]//g'
+}
+
 # split_scp FILE PREFIX N: contiguous parts PREFIX.1.scp ... PREFIX.N.scp; none is empty while N <= lines.
 split_scp() {
     awk -v parts="$3" -v prefix="$2" -v lines="$(wc -l <"$1")" \

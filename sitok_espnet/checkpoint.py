@@ -59,7 +59,8 @@ def load_model(directory: str | Path, checkpoint: str | None = None, device: str
             torch.manual_seed(int(config.get("seed") or 0))
             model, weights = build_model(config), None
     else:
-        weights = directory / (checkpoint or _default_checkpoint(directory, config))
+        packed = PACKED_WEIGHTS if (directory / PACKED_WEIGHTS).is_file() else None
+        weights = directory / (checkpoint or packed or best_checkpoint(config))
         model = build_model(config)
         _load_weights(model, weights)
     hashes = hash_model(config, model.state_dict()), hash_codes(config, model.state_dict())
@@ -97,9 +98,8 @@ def _find(directory: Path, name: str | None, option: str) -> Path | None:
     )
 
 
-def _default_checkpoint(directory: Path, config: Mapping[str, Any]) -> str:
-    if (directory / PACKED_WEIGHTS).is_file():
-        return PACKED_WEIGHTS
+def best_checkpoint(config: Mapping[str, Any]) -> str:
+    """File name of the best checkpoint by the first criterion, as ESPnet's trainer names it."""
     phase, criterion = (config.get("best_model_criterion") or [["valid", "loss", "min"]])[0][:2]
     return f"{phase}.{criterion}.best.pth"
 

@@ -6,12 +6,17 @@ from sitok_espnet.errors import SiTokError
 
 MODELS = Path(__file__).parent / "models"
 PACKED_VOCODER = "vocoder"  # folder of a trained vocoder in a packed tokenizer; in MODELS, of one that all share
-DEFAULT_MODEL = "asterisk_25hz"  # what the command line takes where no model is named
+PREFERRED_MODEL = "asterisk_25hz"  # the default of the command line in installations that have it
 
 
 def pretrained_models() -> list[str]:
     """Names of the models in this installation."""
     return sorted(path.parent.name for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER)
+
+
+def default_model() -> str | None:
+    """What the command line takes where no model is named, None where the installation has no such model."""
+    return PREFERRED_MODEL if PREFERRED_MODEL in pretrained_models() else None
 
 
 def locate(directory_or_name: str | Path) -> Path:

@@ -2,16 +2,21 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from speech_generator import write_corpus
 from vocos_dir import make_vocoder_dir
 
 import sitok_espnet.pretrained as pretrained
-from sitok_espnet.bin import sitok_step_curve, sitok_synth_systems
+from sitok_espnet.bin import main, sitok_step_curve, sitok_synth_systems
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import locate, pretrained_models, trained_vocoder
 from sitok_espnet.vocoder.vocos import Vocos
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_names_folders_and_neither(tmp_path, monkeypatch):
@@ -28,6 +33,53 @@ def test_names_folders_and_neither(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     assert locate("small").resolve() == tmp_path / "small"
+
+
+@pytest.mark.parametrize(
+    ("models", "default", "named"),
+    [
+        ([], None, "(default: the environment variable SITOK_MODEL)"),
+        (["small"], None, "package's own: small (default: the environment variable SITOK_MODEL)"),
+        (
+            ["asterisk_25hz", "small"],
+            "asterisk_25hz",
+            "asterisk_25hz, small (default: the environment variable SITOK_MODEL, else asterisk_25hz)",
+        ),
+    ],
+)
+def test_the_command_line_names_models_that_are_there(tmp_path, monkeypatch, capsys, models, default, named):
+    monkeypatch.delenv("SITOK_MODEL", raising=False)
+    monkeypatch.setattr(pretrained, "MODELS", tmp_path)
+    for name in models:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    (tmp_path / "vocoder").mkdir()  # shared by the models, none itself
+    (tmp_path / "vocoder/config.yaml").touch()
+    assert pretrained.default_model() == default
+    assert main.get_parser().parse_args(["encode", "x.wav", "-o", "y"]).model == default
+    with pytest.raises(SystemExit):
+        main.get_parser().parse_args(["encode", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert named in shown and (models or "asterisk_25hz" not in shown)
+
+
+def test_weights_in_the_folder_of_models_are_packaged(tmp_path):
+    """What setup.py would install, for files as stage 9 makes them."""
+    for name in ("setup.py", "README.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    files = ["README.md", "small/config.yaml", "small/model.pth", "small/README.md", "small/vocoder/model.pth"]
+    files += ["vocoder/config.yaml", "vocoder/model.pth"]
+    for name in files:
+        path = tmp_path / "sitok_espnet/models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    shutil.copy(ROOT / "sitok_espnet/__init__.py", tmp_path / "sitok_espnet")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_py", "-d", "out"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    packaged = tmp_path / "out/sitok_espnet/models"
+    assert sorted(str(path.relative_to(packaged)) for path in packaged.rglob("*") if path.is_file()) == sorted(files)
 
 
 def test_a_model_opens_by_its_name(tiny_model_dir, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from sitok_espnet import __version__
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.pretrained import DEFAULT_MODEL, pretrained_models
+from sitok_espnet.pretrained import default_model, pretrained_models
 
 INPUTS = "audio files, directories (searched for audio), or a wav.scp"
 
@@ -63,12 +63,14 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
+    names, default = pretrained_models(), default_model()
     parser.add_argument(
         "--model",
-        default=os.environ.get("SITOK_MODEL") or (DEFAULT_MODEL if DEFAULT_MODEL in pretrained_models() else None),
-        help="packed model or experiment directory, or one of the package's own: "
-        f"{', '.join(pretrained_models()) or 'none in this version'} (default: the environment variable SITOK_MODEL, "
-        f"else {DEFAULT_MODEL})",
+        default=os.environ.get("SITOK_MODEL") or default,
+        help="packed model or experiment directory"
+        + (f", or one of the package's own: {', '.join(names)}" if names else "")
+        + " (default: the environment variable SITOK_MODEL"
+        + (f", else {default})" if default else ")"),
     )
     parser.add_argument("--checkpoint", help="file in the directory, or `untrained` (default: packed or best)")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")

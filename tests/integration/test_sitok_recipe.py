@@ -230,7 +230,7 @@ def test_refinements_keep_the_tokens_and_are_scored_beside_what_they_refine(reci
     args = "--max_epoch 1 --optim_conf lr=1.0e-2 --scheduler_conf warmup_steps=1"
     recipe.run(6, 9, *options, "--refine_args", args, *scoring)
 
-    names = ("base", "base_decoder_finetune", "base_shortcut")
+    names = ("base", "base_decoder_finetune", "base_decoder_finetune_shortcut")
     base, tuned, shortcut = models = [load_model(recipe.path / f"exp/sitok_{name}") for name in names]
     assert base.codes_hash == tuned.codes_hash == shortcut.codes_hash
     assert len({loaded.model_hash for loaded in models}) == 3
@@ -242,11 +242,11 @@ def test_refinements_keep_the_tokens_and_are_scored_beside_what_they_refine(reci
     assert not torch.equal(states[1]["decoder.output.weight"], states[2]["decoder.output.weight"])
     assert states[2].keys() > states[1].keys() == states[0].keys()
     assert shortcut.config["decoder_conf"]["shortcut"] is True
-    origin = json.loads((recipe.path / "exp/sitok_base_shortcut/refined_from.json").read_text())
+    origin = json.loads((recipe.path / "exp/sitok_base_decoder_finetune_shortcut/refined_from.json").read_text())
     assert origin["model_hash"] == tuned.model_hash
     assert plan.stat().st_mtime_ns == dumped
 
-    out = recipe.path / "exp/sitok_base_shortcut/eval/test"
+    out = recipe.path / "exp/sitok_base_decoder_finetune_shortcut/eval/test"
     results = json.loads((out / "results.json").read_text())
     assert list(results["systems"]) == rows.split()[1:]
     assert results["codebook"]["train"]["status"] == "measured"
@@ -256,7 +256,6 @@ def test_refinements_keep_the_tokens_and_are_scored_beside_what_they_refine(reci
     assert [(row["model"], row["steps"]) for row in steps["rows"]] == [(name, n) for name in names for n in (1, 2)]
     assert (out / "steps/steps.png").is_file() and "vocoder vocos" in (out / "steps/STEPS.md").read_text()
 
-    packed = SiTok.from_pretrained(recipe.path / "exp/sitok_base_shortcut/packed")
+    packed = SiTok.from_pretrained(recipe.path / "exp/sitok_base_decoder_finetune_shortcut/packed")
     assert packed.model_hash == shortcut.model_hash and type(packed.vocoder).__name__ == "Vocos"
-    other = ("--sitok_tag", "base", "--refine", "conf/refine/shortcut.yaml")
-    assert "remove or rename exp/sitok_base_shortcut" in recipe.run(6, 6, *other, fails=True)
+    assert "remove or rename exp/sitok_base_decoder_finetune" in recipe.run(6, 6, *options, fails=True)

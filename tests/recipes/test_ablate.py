@@ -1,5 +1,6 @@
 """Ablations without training: what is merged, what runs, what is skipped, and the arithmetic of the table."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -24,7 +25,7 @@ ROWS = {
     },
     "weight/0.1": {"ablation": {"title": "the base's weight"}, "model_conf": {"lambda_ctc": 0.1}},
     "weight/0.5": {
-        "ablation": {"title": "weight 0.5", "paper": {"wer": 8.81}},
+        "ablation": {"title": "weight 0.5", "paper": {"wer": 8.81}, "paper_note": "its data is private"},
         "model_conf": {"lambda_ctc": 0.5},
     },
     "rate/slow": {
@@ -58,7 +59,11 @@ def results(systems: list[str], shift: float, sizes: list[int]) -> dict:
         "metrics": {"mel": {"title": "mel distance", "direction": "lower is better", "model": "m", "decimals": 3}},
         "systems": {name: {"metrics": {"mel": cell}, "utterances": utterances} for name in systems},
         "tokenizer": {"status": "measured", "parameters": 1234567},
-        "ctc": {"cer": {"status": "not run", "reason": "no transcripts"}},
+        "ctc": {
+            "cer": {"status": "not run", "reason": "no transcripts"},
+            "utterances": {f"u{u}": {"errors": u + round(10 * shift), "length": 10} for u in range(UTTERANCES)},
+        },
+        "speed": {"status": "measured", "decode": {"value": 0.05 + shift / 10}},
         "codebook": {"train": {"used": [0.5] * len(sizes), "perplexity": [size / 4 for size in sizes]}},
         "bits_per_second": {"value": 37.5, "tokens_per_second": "25/2", "codebook_sizes": sizes},
     }
@@ -68,7 +73,7 @@ class FakeRecipe:
     """A folder with a run.sh that is never run: `run` stands in for subprocess.run."""
 
     def __init__(self, path):
-        self.path, self.calls, self.broken = path, [], None
+        self.path, self.calls, self.broken, self.weights = path, [], None, "weights"
         base = {**tiny_config(), "max_epoch": 3, "best_model_criterion": [["valid", "loss_decoder", "min"]]}
         for name, content in {"conf/base": base, **{f"abl/{name}": row for name, row in ROWS.items()}}.items():
             (path / f"{name}.yaml").parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ class FakeRecipe:
         assert command[0] == "./run.sh" and cwd == self.path
         options = dict(zip(command[1::2], command[2::2], strict=True))
         call = {key.removeprefix("--"): value for key, value in options.items()}
-        assert call["stage"] == call["stop_stage"] and call["sitok_stats_dir"] == "exp/sitok_stats"
+        assert call["stage"] == call["stop_stage"] and call["sitok_stats_dir"].startswith("exp/")
         self.calls.append(call)
         experiment = self.path / call["expdir"] / f"sitok_{call['sitok_tag']}"
         config = read_yaml(self.path / call["train_config"])
@@ -101,6 +106,8 @@ class FakeRecipe:
             fit = {"6.25": 0.75, "12.5": 1.0}
             (self.path / pieces / "ctc_fit.json").write_text(json.dumps({"share_of_utterances_by_token_rate_hz": fit}))
             (experiment / "config.yaml").write_text(yaml.safe_dump({**config, "bpemodel": f"{pieces}/bpe.model"}))
+            for name in ("checkpoint.pth", "valid.loss_decoder.best.pth"):
+                (experiment / name).write_text(self.weights)
             (experiment / "train.done").touch()
         if call["stage"] == "8":
             systems = re.search("--systems ([a-z_ ]+)", call["synth_args"])[1].split()
@@ -138,6 +145,7 @@ def test_rows_and_groups(recipe):
         ({}, "no title"),
         ({"title": "x", "inference": {"stepz": 4}}, "cfg_scale, steps"),
         ({"title": "x", "after": {"row": "a/b"}}, "after must be"),
+        ({"title": "x", "paper_note": "of another size"}, "there are none"),
     ],
 )
 def test_notes_that_are_wrong(tmp_path, notes, message):
@@ -181,6 +189,96 @@ def test_finished_work_is_not_done_again(recipe):
     assert recipe.ablate("--table_only", rows=("weight/0.5",)) == []
 
 
+def test_metrics_that_are_there_already_need_no_scoring(recipe):
+    recipe.ablate("--metrics", "mel", "stoi", rows=("loss/diffusion",))
+    assert recipe.ablate(rows=("loss/diffusion",)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "again"),
+    [
+        ("--ngpu 0 --nj 2", "--ngpu 1 --nj 8 --gpu_inference true", []),
+        ("--test_sets a", "--test_sets b", ["7 loss_diffusion", "8 loss_diffusion"]),
+        ("", "--vocoder_config conf/v.yaml", ["7 loss_diffusion", "8 loss_diffusion"]),
+        ("--train-args x", "--train_args y --train_args x", []),
+    ],
+)
+def test_other_recipe_args_are_other_scores(recipe, before, after, again):
+    recipe.ablate("--recipe_args", before, rows=("loss/diffusion",))
+    assert recipe.ablate("--recipe_args", after, rows=("loss/diffusion",)) == again
+
+
+@pytest.mark.parametrize("option", ["--recipe_args=--train_set other", "--stats_dir=exp/other"])
+def test_other_training_options_are_another_experiment(recipe, capsys, option):
+    recipe.ablate(rows=("loss/diffusion",))
+    assert recipe.ablate(option, rows=("loss/diffusion",), status=2) == []
+    assert "other options than" in capsys.readouterr().err
+    recipe.ablate("--table_only", option, rows=("loss/diffusion",), status=2)
+    assert "no row is finished" in capsys.readouterr().err
+
+
+def test_the_table_has_rows_of_the_present_settings_only(recipe):
+    recipe.ablate(rows=("weight/0.5",))
+    # Another vocoder for the reference alone.
+    recipe.ablate("--synth_args=--vocoder other", rows=("loss/diffusion",))
+    recipe.ablate("--table_only", "--synth_args=--vocoder other", rows=("weight/0.5",))
+    row = recipe.table()["rows"]["weight/0.5"]
+    assert (row["status"], row["reason"]) == ("not run", "scores of other settings (synth_args)")
+    assert recipe.table()["rows"]["loss/diffusion"]["status"] == "measured"
+    # Another base, with which the reference alone is trained again.
+    base = recipe.path / "conf/base.yaml"
+    base.write_text(base.read_text().replace("max_epoch: 3", "max_epoch: 4"))
+    for folder in recipe.path.glob("exp/a/sitok_*diffusion"):
+        folder.rename(folder.with_name("old"))
+    recipe.ablate(rows=("loss/diffusion",))
+    recipe.ablate("--table_only", rows=("weight/0.5",))
+    row = recipe.table()["rows"]["weight/0.5"]
+    assert row["status"] == "not run" and "was trained with another" in row["reason"]
+
+
+def test_a_failure_now_wins_over_scores_of_before(recipe):
+    recipe.ablate(rows=("weight/0.5",))
+    (recipe.path / "exp/a/sitok_a_mini_weight_0.5/train.done").unlink()
+    recipe.broken = "5"
+    recipe.ablate(rows=("weight/0.5",), status=1)
+    row = recipe.table()["rows"]["weight/0.5"]
+    assert row["status"] == "not run" and "something broke" in row["reason"]
+    recipe.ablate("--table_only", rows=("weight/0.5",))
+    assert recipe.table()["rows"]["weight/0.5"]["reason"] == "not trained"
+
+
+def test_a_second_phase_is_of_the_first_as_it_is_now(recipe):
+    recipe.ablate(rows=("loss/two",))
+    notes = json.loads((recipe.path / "exp/a/sitok_a_mini_loss_two/ablation.json").read_text())
+    assert notes["start"] == hashlib.sha256(b"weights").hexdigest()[:16]
+    done = recipe.path / "exp/a/sitok_a_mini_weight_0.5/train.done"
+    done.unlink()
+    assert recipe.ablate(rows=("loss/two",)) == ["5 weight_0.5"]  # the same weights again: the second phase still holds
+    done.unlink()
+    recipe.weights = "other weights"
+    assert recipe.ablate(rows=("loss/two",), status=1) == ["5 weight_0.5"]
+    row = recipe.table()["rows"]["loss/two"]
+    assert row["status"] == "not run" and "remove" in row["reason"] and "a_mini_weight_0.5" in row["reason"]
+    (recipe.path / "exp/a/sitok_a_mini_loss_two").rename(recipe.path / "old")
+    assert recipe.ablate(rows=("loss/two",)) == ["5 loss_two", "7 loss_two", "8 loss_two"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["quantizer=residual_vq", "decoder=regression", "model_conf.stacking_factor=2"],
+)
+def test_a_base_that_rows_do_not_fit_is_refused(recipe, capsys, change):
+    key, value = change.split("=")
+    config = read_yaml(recipe.path / "conf/base.yaml")
+    if "." in key:
+        config["model_conf"]["stacking_factor"] = int(value)
+    else:
+        config |= {key: value, f"{key}_conf": {"num_codebooks": 2} if key == "quantizer" else {"num_heads": 2}}
+    (recipe.path / "conf/base.yaml").write_text(yaml.safe_dump(config))
+    assert recipe.ablate(status=2) == []
+    assert f"{key} = {value}" in capsys.readouterr().err
+
+
 def test_rows_with_the_same_yaml_share_training_and_scores(recipe):
     assert recipe.ablate(rows=("weight/0.1", "cfg/2")) == [
         *("5 loss_diffusion", "7 loss_diffusion", "8 loss_diffusion"),
@@ -213,7 +311,13 @@ def test_pieces_are_made_once_where_they_are_missing(recipe):
     longer = ("--nbpe", "rate/slow=50")
     ran = recipe.ablate("--stages", "train", *longer, rows=("rate",))
     assert ran == ["5 loss_diffusion", "3 rate_slow", "5 rate_slow"]
+    (recipe.path / "exp/a/sitok_a_mini_rate_slow/train.done").unlink()
+    (recipe.path / "data/token_list/bpe_unigram250").mkdir()
+    (recipe.path / "data/token_list/bpe_unigram250/tokens.txt").touch()
+    assert recipe.ablate("--stages", "train", *longer, rows=("rate",)) == ["3 rate_slow", "5 rate_slow"]
     (recipe.path / "data/token_list/bpe_unigram50/tokens.txt").touch()
+    elsewhere = recipe.ablate("--recipe_args", "--token_listdir other", *longer, "--exp", "exp/b", rows=("rate",))
+    assert "3 b_mini_rate_slow" in elsewhere
     (recipe.path / "exp/a/sitok_a_mini_rate_slow/train.done").unlink()
     assert recipe.ablate("--stages", "train", *longer, rows=("rate",)) == ["5 rate_slow"]
     recipe.ablate(*longer, rows=("rate",))
@@ -267,6 +371,13 @@ def test_arithmetic_of_the_table(recipe):
         difference = table["rows"][row]["difference"]["mel"]
         assert [difference[key] for key in ("value", "low", "high")] == pytest.approx([shift] * 3)
         assert difference["verdict"] == "worse" and difference["p_value"] == pytest.approx(2 / 201)
+    # CTC: 4 errors more of 10 characters in every utterance.
+    difference = table["rows"]["weight/0.5"]["difference"]["ctc_cer"]
+    assert [difference[key] for key in ("value", "low", "high")] == pytest.approx([0.4] * 3)
+    assert difference["verdict"] == "worse"
+    # Time is of the unguided reconstruction: not of the guided row.
+    assert table["rows"]["weight/0.5"]["decode_rtf"]["value"] == pytest.approx(0.09)
+    assert table["rows"]["cfg/2"]["decode_rtf"] is None
     assert "difference" not in table["rows"]["loss/diffusion"]
     assert set(table["anchors"]) == {"original", "copy_synthesis"}
 
@@ -280,23 +391,25 @@ def test_page_and_plot(recipe, capsys):
     assert cells[2:5] == ["37.5", "12.5", "1,234,567"]
     assert re.fullmatch(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", cells[5])
     assert cells[6].startswith("not run: no transcripts")
-    assert cells[7] == "25% of 8 (50%)" and cells[9] == "8.81 / - / -"
+    assert cells[7] == "25% of 8 (50%)" and cells[8] == "0.090 (1.80)" and cells[10] == "8.81 / - / - *"
+    assert "- weight/0.5: the paper's numbers (*) may be of something else: its data is private." in page
     assert "p 0.010: worse" in page
     assert (recipe.path / "exp/a/table_mini_test.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rows_of_other_conditions_are_marked(recipe):
     recipe.ablate(rows=("weight/0.5",))
-    state = recipe.path / "exp/a/rows/mini/weight/0.5/row.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "changes": ["max_epoch=9"]}))
     scored = recipe.path / "exp/a/rows/mini/weight/0.5/test.results.json"
     content = json.loads(scored.read_text())
     content["metrics"]["mel"]["model"] = "another"
     content["data"]["utterances"] = 11
     scored.write_text(json.dumps(content))
+    del content["ctc"]["utterances"]  # of a model without the branch
+    scored.write_text(json.dumps(content))
     recipe.ablate("--table_only", rows=("weight/0.5",))
     notes = " ".join(recipe.table()["rows"]["weight/0.5"]["notes"])
-    assert "another --set (max_epoch=9)" in notes and "another test set" in notes and "another model" in notes
+    assert "another test set" in notes and "another model" in notes
+    assert recipe.table()["rows"]["weight/0.5"]["difference"]["ctc_cer"]["status"] == "not run"
 
 
 def test_mistakes_on_the_command_line(recipe, capsys):
@@ -305,11 +418,13 @@ def test_mistakes_on_the_command_line(recipe, capsys):
     recipe.ablate("--table_only", status=2)
     recipe.ablate("--nbpe", "rate/slow", status=2)
     recipe.ablate("--nbpe", "rate/fast=3", status=2)
+    recipe.ablate("--recipe_args", "--ngpu 1 --nj", status=2)
     errors = capsys.readouterr().err
     assert (
         errors.count("is not ROW=N") == 2
         and "choose from train, score" in errors
         and "there are mini" in errors
+        and "are --NAME VALUE" in errors
         and "no row is finished" in errors
     )
 

@@ -118,10 +118,33 @@ def test_sets_and_speakers_of_three_languages(tree, capsys):
     assert all(utterance.startswith(f"{speaker}-") for utterance, speaker in speakers.items())
     assert read_table(data / "test_es/utt2lang") == dict.fromkeys(texts["test_es"], "es")
     assert set(read_table(data / "dev/utt2lang").values()) == {"en", "es", "ru"}
-    for name, table in texts.items():
-        others = [text for other, rest in texts.items() if other != name for text in rest.values()]
-        assert not set(table.values()) & set(others)
-        assert not set().union(*map(ngrams, table.values())) & set().union(*map(ngrams, others))
+    # Within a language no text and no 4-gram is in two sets; nothing is promised between languages (README.md).
+    lang_of = {key: lang for name in texts for key, lang in read_table(data / name / "utt2lang").items()}
+    for lang in ("en", "es", "ru"):
+        for name, table in texts.items():
+            own = [text for key, text in table.items() if lang_of[key] == lang]
+            others = [
+                text for other in texts if other != name for key, text in texts[other].items() if lang_of[key] == lang
+            ]
+            assert not set(own) & set(others)
+            assert not set().union(*map(ngrams, own)) & set().union(*map(ngrams, others))
+
+
+def test_a_text_of_two_languages_may_be_in_two_sets(tree):
+    """The split of a language does not know the others: what is held out in one can be trained on in another."""
+    path = tree / "usr/share/doc/asterisk-core-sounds-es/core-sounds-es.txt.gz"
+    english, spanish = (prepare(tree, f"alone_{lang}", lang) for lang in ("en", "es"))
+    held_out = next(iter(read_table(english / "test/text").values()))
+    for key in read_table(spanish / "train/text"):  # the same words, in the Spanish training set
+        name = key.removeprefix("en-US-f-Allison-es-").replace("c-d", "c/d")
+        path.write_bytes(
+            gzip.compress("".join(f"{k}: {held_out if k == name else v}\n" for k, v in PROMPTS["es"].items()).encode())
+        )
+        both = prepare(tree, f"both_{key}", "en", "es")
+        assert read_table(both / "test/text").items() == read_table(english / "test/text").items()
+        assert held_out in [
+            text for table in ("train", "dev", "test_es") for text in read_table(both / table / "text").values()
+        ]
 
 
 def test_a_language_has_the_same_sets_alone_and_among_others(tree):
@@ -153,3 +176,4 @@ def test_licence_of_the_combination(langs, whole):
         assert (f"asterisk-core-sounds-{lang}-g722 and asterisk-core-sounds-{lang}\n" in text) == (lang in langs)
         assert (LANGUAGES[lang].credit in text) or lang not in langs
     assert ("licenses/by/3.0" in text) == ("ru" in langs)
+    assert ("licenses/by-sa/3.0" in text) == bool({"en", "es", "fr"} & set(langs))

@@ -137,14 +137,21 @@ def test_kept_options_reach_the_new_class():
     }
 
 
+@pytest.mark.parametrize("scale", BASES)
+def test_the_default_of_what_the_ctc_reads_is_trained_once(scale):
+    assert config_of("ctc_codebooks/all", scale) == config_of("codebooks/4_small", scale)
+    assert config_of("ctc_codebooks/all", scale) != config_of("ctc_codebooks/first", scale)
+
+
 def test_the_page_has_every_row_and_the_papers_numbers():
     page = (ABLATION / "README.md").read_text(encoding="utf-8")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if "|" in line]
     table = {line[0].strip("`"): line for line in cells}
     for name in ROWS:
-        paper = read_row(name, ABLATION).paper
+        row = read_row(name, ABLATION)
+        paper = row.paper
         expected = (
             " / ".join(f"{paper[key]:g}" if key in paper else "-" for key in ("wer", "sim", "asr")) if paper else "-"
-        )
+        ) + (" *" if row.paper_note else "")
         assert table[name][-1] == expected, name
     assert {name for name in table if "/" in name and " " not in name} == set(ROWS)

@@ -1,6 +1,7 @@
 """local/refine.py: what a refinement is trained with, and that changed tokens are noticed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from merge_config import read_yaml
 
 from sitok_espnet.checkpoint import hash_codes, load_model
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.sitok.slots import build_model
+from sitok_espnet.sitok.slots import build_model, count_parameters
 from sitok_espnet.tasks.checks import check_init_param
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,11 +35,11 @@ def experiment(tiny_model_dir, tmp_path) -> Path:
     return folder
 
 
-def prepare(experiment: Path, overlay: dict, out: str = "refined") -> dict:
+def prepare(experiment: Path, overlay: dict, out: str = "refined", arguments: str = "") -> dict:
     source = experiment.parent / "overlay.yaml"
     source.write_text(yaml.safe_dump(overlay))
     folder = experiment.parent / out
-    refine.prepare(str(experiment), None, str(source), folder)
+    refine.prepare(str(experiment), None, str(source), folder, arguments)
     return yaml.safe_load((folder / "train.yaml").read_text())
 
 
@@ -123,6 +124,43 @@ def test_a_begun_refinement_stays_with_its_model(experiment):
 
 
 @pytest.mark.parametrize(
+    ("overlay", "arguments", "message"),
+    [
+        ({}, "--optim_conf lr=2 --max_epoch 3", None),
+        ({"max_epoch": 9}, "--max_epoch 7 --optim_conf lr=2", None),
+        ({}, "--optim_conf lr=3", r"--refine_args \['--optim_conf', 'lr=3'\], was \['--optim_conf', 'lr=2'\]"),
+        ({}, "", "--refine_args"),
+        ({"seed": 5}, "--optim_conf lr=2", "seed 5, was 1"),
+        ({"grad_clip": 2}, "--optim_conf lr=2", "grad_clip 2, was None"),
+    ],
+)
+def test_a_begun_refinement_stays_with_its_options(experiment, overlay, arguments, message):
+    prepare(experiment, FREEZE, arguments="--optim_conf lr=2")
+    prepare(experiment, FREEZE | {"grad_clip": 1}, arguments="--optim_conf lr=5")  # nothing is trained yet
+    prepare(experiment, FREEZE, arguments="--optim_conf lr=2")
+    (experiment.parent / "refined/checkpoint.pth").touch()
+    before = (experiment.parent / "refined/train.yaml").read_text()
+    if message is None:
+        prepare(experiment, FREEZE | overlay, arguments=arguments)
+        return
+    with pytest.raises(SiTokError, match=f"begun with other options .*{message}.*only max_epoch"):
+        prepare(experiment, FREEZE | overlay, arguments=arguments)
+    assert (experiment.parent / "refined/train.yaml").read_text() == before
+
+
+def test_the_size_of_the_model_is_printed(experiment, capsys):
+    decoder = {"decoder": "regression", "decoder_conf": {"num_layers": 1, "hidden_size": 32, "num_heads": 2}}
+    config = prepare(experiment, FREEZE | decoder)
+    tokens = {"token_list": read_yaml(experiment / "config.yaml")["token_list"]}
+    sizes = count_parameters(config | tokens)
+    before = count_parameters(read_yaml(experiment / "config.yaml"))
+    assert sizes["total"] != before["total"]
+    text = f"{sizes['total'] / 1e6:.1f} M parameters, {sizes['decoder'] / 1e6:.1f} M the decoder's"
+    printed = capsys.readouterr().out
+    assert text in printed and f"before: {before['total'] / 1e6:.1f} M" in printed and "overlay.yaml" in printed
+
+
+@pytest.mark.parametrize(
     ("key", "same"),
     [
         ("decoder.output.weight", True),
@@ -155,18 +193,33 @@ OVERLAYS = [
 ]
 
 
+RECIPES = [path.parent for path in ROOT.glob("egs2/*/sitok1/run.sh")]
+
+
+def base_of(overlay: Path) -> Path:
+    """The training that an overlay goes with: the paper's, or that of a recipe's run.sh."""
+    where = overlay.parents[2]
+    if where == ROOT:
+        return ROOT / "conf/train_sitok_L.yaml"
+    return where / re.search(r"^ +--train_config (\S+)", (where / "run.sh").read_text(), re.MULTILINE)[1]
+
+
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_overlay_makes_a_model_of_its_training(path):
-    where = path.parents[1]
-    base = where / ("train_sitok_L.yaml" if where == ROOT / "conf" else "train_sitok_mini.yaml")
+    base = base_of(path)
     config = read_yaml(base) | {"token_list": ["<blank>", "<unk>", "a", "<sos/eos>"]}
     made = refine.make_config(config, read_yaml(path), str(path), "weights.pth")
     assert made["optim_conf"]["betas"] == config["optim_conf"]["betas"]
     assert made["encoder_conf"] == config["encoder_conf"]
+    size = count_parameters(config)["total"]  # an overlay of another size is one of another recipe
+    assert 0.8 * size < count_parameters(made)["total"] < 1.2 * size
     new_decoder = "from_scratch" in (read_yaml(path).get("refine") or {})
     assert made["init_param"] == ["weights.pth:::decoder" if new_decoder else "weights.pth"]
 
 
 def test_overlays_of_every_refinement_are_there():
     names = {path.stem for path in OVERLAYS if path.parents[1] == ROOT / "conf"}
-    assert {"decoder_finetune", "shortcut", "regression_then_diffusion"} <= names
+    assert {"decoder_finetune", "shortcut", "regression_then_diffusion", "light_head"} == names
+    # All recipes train small models: an overlay that they lack would be the paper's size.
+    for recipe in RECIPES:
+        assert {path.stem for path in (recipe / "conf/refine").glob("*.yaml")} == names, recipe

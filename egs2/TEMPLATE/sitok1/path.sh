@@ -10,6 +10,12 @@ while [ ! -d "${SITOK_ROOT}/sitok_espnet" ]; do
     SITOK_ROOT=$(dirname "${SITOK_ROOT}")
 done
 export SITOK_ROOT
+if [[ ${SITOK_ROOT} =~ [[:space:]] ]]; then
+    # The commands of cmd.sh are strings that the stages split at spaces.
+    echo "path.sh: error: the path of the repository has a space, which the recipes cannot work with: ${SITOK_ROOT}" >&2
+    echo "path.sh: (move or clone it to a path without one, then run: make setup)" >&2
+    exit 1
+fi
 
 # An environment whose set-up was interrupted has no stamp.
 if [ -f "${SITOK_ROOT}/.venv/sitok_setup.stamp" ]; then

@@ -7,7 +7,7 @@ set -euo pipefail
 # General
 stage=1                # the first stage to run
 stop_stage=9           # the last one; uploading (10) must be asked for
-skip_stages=""         # stages in between to leave out, as "6 9"
+skip_stages=""         # stages in between to leave out, as "6 9" or 6,9
 ngpu=1                 # GPUs a node for training; 0 is the CPU
 num_nodes=1            # machines for training
 nj=4                   # parallel jobs for data and statistics
@@ -29,6 +29,7 @@ max_wav_duration=40
 # Text pieces of the CTC branch
 bpemode=unigram
 nbpe=4000              # lines of the token list, <blank>, <unk> and <sos/eos> included
+token_listdir=data/token_list # where the pieces go
 
 # Statistics and training
 train_config=conf/train_sitok.yaml
@@ -63,12 +64,20 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . "${SITOK_ROOT}/local/parse_options.sh"
 . ./cmd.sh
 . "${SITOK_ROOT}/local/stage_functions.sh"
+. "${SITOK_ROOT}/local/step_curve.sh"
 
 for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
     [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
     printf -v "${number}" '%d' "$((10#${!number}))" # 08 is eight, not a bad octal number
 done
 [ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
+skipped=" "
+for number in ${skip_stages//,/ }; do
+    if [[ ! ${number} =~ ^[0-9]{1,2}$ ]] || ((10#${number} < 1 || 10#${number} > 10)); then
+        die "--skip_stages are numbers from 1 to 10, as \"6 9\" or 6,9, not '${number}'"
+    fi
+    skipped+="$((10#${number})) "
+done
 if ((stage == 10 && stop_stage == 9)); then
     die "--stage 10 is after --stop_stage 9: uploading must be asked for with --stage 10 --stop_stage 10"
 fi
@@ -79,15 +88,14 @@ fi
 
 stages_log=${expdir}/stage_seconds.tsv
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
-token_dir=data/token_list/bpe_${bpemode}${nbpe}
+token_dir=${token_listdir}/bpe_${bpemode}${nbpe}
 train_dir=${dumpdir}/raw/${train_set}
 valid_dir=${dumpdir}/raw/${valid_set}
 if [ -z "${sitok_tag}" ]; then
     sitok_tag=$(basename "${train_config}" .yaml)
     sitok_tag=${sitok_tag#train_}_bpe${nbpe}
     sitok_tag=${sitok_tag#sitok_}
-    # "--encoder_conf num_layers=2" becomes "_encoder_confnum_layers2"
-    sitok_tag+=$(printf '%s' "${train_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,+-]//g')
+    sitok_tag+=$(name_of "${train_args}")
 fi
 sitok_exp=${expdir}/sitok_${sitok_tag}
 token_dump=${dumpdir}/tokens/${sitok_tag}
@@ -105,14 +113,13 @@ refined_exps=()
 final_exp=${sitok_exp}
 for overlay in ${refine}; do
     find_conf "${overlay}" --refine >/dev/null
-    final_exp=${sitok_exp}_$(basename "${overlay}" .yaml)
-    [[ " ${refined_exps[*]} " != *" ${final_exp} "* ]] || die "--refine names two overlays $(basename "${overlay}")"
+    final_exp+=_$(basename "${overlay}" .yaml) # of all overlays so far: another order is another experiment
     refined_exps+=("${final_exp}")
 done
 vocoder_exp=""
 if [ -n "${vocoder_config}" ]; then
     find_conf "${vocoder_config}" --vocoder_config >/dev/null
-    vocoder_exp=${expdir}/vocoder_$(basename "${vocoder_config}" .yaml)
+    vocoder_exp=${expdir}/vocoder_$(basename "${vocoder_config}" .yaml)$(name_of "${vocoder_args}")
 fi
 case "${step_curve}" in
     true | false) ;;
@@ -284,15 +291,16 @@ stage_6() {
         log "neither --refine nor --vocoder_config is given: nothing to do"
         return
     fi
-    local exp before=${sitok_exp} overlay names=() opts=("${checkpoint_opts[@]}")
+    local exp before=${sitok_exp} overlay index names=() opts=("${checkpoint_opts[@]}")
     need_formatted "${train_set}" "${valid_set}"
     read -ra names <<<"${refine}"
-    for overlay in "${names[@]}"; do
-        exp=${sitok_exp}_$(basename "${overlay}" .yaml)
+    for index in "${!names[@]}"; do
+        exp=${refined_exps[index]}
+        overlay=$(find_conf "${names[index]}" --refine)
         need_trained "${before}" "$([ "${before}" = "${sitok_exp}" ] && echo 5 || echo 6)"
-        log "refinement of ${before}: ${exp}"
+        log "refinement of ${before} by ${overlay}: ${exp}"
         ${python} "${SITOK_ROOT}/local/refine.py" prepare --experiment "${before}" "${opts[@]}" \
-            --overlay "$(find_conf "${overlay}" --refine)" --output_dir "${exp}"
+            --overlay "${overlay}" --arguments "${refine_args}" --output_dir "${exp}"
         # shellcheck disable=SC2086
         train_sitok "${exp}" 6 "${exp}/train.yaml" ${refine_args}
         # A refinement that changed the tokens must not look finished.
@@ -301,9 +309,10 @@ stage_6() {
     done
     if [ -n "${vocoder_exp}" ]; then
         set_data_opts
+        overlay=$(find_conf "${vocoder_config}" --vocoder_config)
+        log "vocoder of ${overlay}: ${vocoder_exp}"
         # shellcheck disable=SC2086
-        train "${vocoder_exp}" 6 sitok_espnet.bin.vocos_train \
-            --config "$(find_conf "${vocoder_config}" --vocoder_config)" "${data_opts[@]}" ${vocoder_args}
+        train "${vocoder_exp}" 6 sitok_espnet.bin.vocos_train --config "${overlay}" "${data_opts[@]}" ${vocoder_args}
     fi
 }
 
@@ -365,13 +374,7 @@ stage_8() {
             "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
         log "results: ${out}/RESULTS.md"
         cat "${out}/RESULTS.md"
-        "${step_curve}" || continue
-        log "quality against steps, log: ${out}/steps/curve.log"
-        # shellcheck disable=SC2086
-        ${decode_cmd} --gpu "${inference_gpus}" "${out}/steps/curve.log" \
-            ${python} -m sitok_espnet.bin.sitok_step_curve "${curve_opts[@]}" "${vocoder_opts[@]}" "${opts[@]}" \
-            --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}/steps" --device "${device}" ${step_curve_args}
-        log "results: ${out}/steps/STEPS.md"
+        update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
     done
 }
 
@@ -398,7 +401,7 @@ stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "tr
 mkdir -p "${expdir}"
 summary=()
 for ((number = stage; number <= stop_stage && number <= 10; number++)); do
-    [[ " ${skip_stages} " != *" ${number} "* ]] || continue
+    [[ ${skipped} != *" ${number} "* ]] || continue
     log "stage ${number}: ${stage_names[number]}"
     began=${SECONDS}
     "stage_${number}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# SiTok on telephone prompts in five languages: four speakers, about 100 minutes, a test set for each language.
-# Some of them only, and their test sets: --local_data_opts "--langs en,it" --test_sets "test test_it"
+# SiTok on telephone prompts in five languages: four speakers, 123 minutes (115 after stage 2), a test set for each language.
+# Some of them only: see README.md (that needs folders of its own).
 # 512 pieces: at 12.5 Hz 99.3 % of the training utterances have as many tokens as their transcript needs (stage 3).
 set -euo pipefail
 cd "$(dirname "$0")"

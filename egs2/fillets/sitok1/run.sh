@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SiTok on the acted Czech dialogue of a game: two main speakers and many small parts, 93 minutes, GPL-2.
 # The test set is also a domain that the reference checkpoints have never seen (README.md).
-# With the Dutch voices: --local_data_opts "--langs cs,nl" --test_sets "test test_nl"
+# With the Dutch voices: see README.md (that needs folders of its own).
 # 256 pieces: at 12.5 Hz 99.9 % of the training utterances have as many tokens as their transcript needs (stage 3).
 set -euo pipefail
 cd "$(dirname "$0")"
