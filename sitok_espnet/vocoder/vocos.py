@@ -9,7 +9,7 @@ import torch
 import yaml
 
 import sitok_espnet
-from sitok_espnet.checkpoint import read_weights, round_to_half
+from sitok_espnet.checkpoint import best_checkpoint, read_weights, round_to_half
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.vocoder.abs_vocoder import AbsVocoder
@@ -50,7 +50,8 @@ class Vocos(AbsVocoder):
                 f"the vocoder in {directory} was trained on another mel (hash {self.config.hash()}) than the tokenizer "
                 f"({config.hash()}): train one with the tokenizer's feats_extract_conf (vocos_train), or name another"
             )
-        self.weights = directory / (checkpoint or _default_checkpoint(directory, settings))
+        packed = PACKED_WEIGHTS if (directory / PACKED_WEIGHTS).is_file() else None
+        self.weights = directory / (checkpoint or packed or best_checkpoint(settings))
         state = _generator_state(self.weights, feats_extract)
         try:
             generator.load_state_dict(state, strict=True)
@@ -83,13 +84,6 @@ def _read_config(directory: Path) -> tuple[Path, dict[str, Any]]:
     if not isinstance(settings, dict) or "generator_conf" not in settings:
         raise SiTokError(f"{path} is not the configuration of a vocoder (vocos_train makes one)")
     return path, settings
-
-
-def _default_checkpoint(directory: Path, settings: Mapping[str, Any]) -> str:
-    if (directory / PACKED_WEIGHTS).is_file():
-        return PACKED_WEIGHTS
-    phase, criterion = (settings.get("best_model_criterion") or [["valid", "selection", "min"]])[0][:2]
-    return f"{phase}.{criterion}.best.pth"
 
 
 def _generator_state(path: Path, feats_extract: torch.nn.Module) -> dict[str, torch.Tensor]:
