@@ -18,12 +18,10 @@ import yaml
 from recipe_files import atomic_text
 
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.sitok.slots import SLOTS, count_parameters
+from sitok_espnet.sitok.slots import CLASS_DEFAULTS, count_parameters
 
 # The notes of an ablation row (conf/ablation/README.md): read here and by local/ablate.py, no option of the training.
 NOTES = "ablation"
-# NAME with NAME_conf -> the class that counts where a YAML names none.
-CLASSES = {name: slot.default for name, slot in SLOTS.items()} | {"optim": "adadelta", "scheduler": None}
 # Options of ESPnet's trainer that overlays use; others are looked up in its parser, which takes seconds to import.
 COMMON = frozenset(
     "init_param freeze_param ignore_init_mismatch resume seed use_amp max_epoch patience num_iters_per_epoch "
@@ -64,7 +62,7 @@ def _lay_over(
 ) -> dict[str, Any]:
     """One overlay; the options of a class that it replaces are dropped but for those in ``keep``."""
     merged = dict(below)
-    for name, default in CLASSES.items():
+    for name, default in CLASS_DEFAULTS.items():
         # A base that leaves a slot without a default open (normalize, switched on by stage 5) keeps its options.
         named = name in merged or default is not None
         if name in overlay and named and overlay[name] != merged.get(name, default):
@@ -131,7 +129,7 @@ def _number(value: Any) -> Any:
 
 def check_keys(base: Mapping[str, Any], overlay: Mapping[str, Any], source: str) -> None:
     """Top-level keys of an overlay, at any scale, must be options of the training; SiTokError names the others."""
-    known = {*base, *CLASSES, *(f"{name}_conf" for name in CLASSES), "model_conf", NOTES, *COMMON}
+    known = {*base, *CLASS_DEFAULTS, *(f"{name}_conf" for name in CLASS_DEFAULTS), "model_conf", NOTES, *COMMON}
     variants = (notes_of(overlay).get("at") or {}).values()
     unknown = sorted(str(key) for key in set(overlay).union(*variants) - known)
     if unknown:

@@ -73,6 +73,8 @@ SLOTS: dict[str, Slot] = {
         ("mel_size", "condition_size"),
     ),
 }
+# NAME of what has a NAME_conf, here and in ESPnet's trainer -> the class that counts where a YAML names none.
+CLASS_DEFAULTS = {name: slot.default for name, slot in SLOTS.items()} | {"optim": "adadelta", "scheduler": None}
 MODEL_KEYS = ("stacking_factor", "lambda_ctc")
 DEFAULT_VOCABULARY = 4000  # text pieces; the paper's totals fit a few thousand
 

@@ -8,7 +8,7 @@ import yaml
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils import config_argparse
 
-from sitok_espnet.sitok.slots import SLOTS
+from sitok_espnet.sitok.slots import CLASS_DEFAULTS, SLOTS
 
 
 def slot_choices() -> list[ClassChoices]:
@@ -22,8 +22,9 @@ def slot_choices() -> list[ClassChoices]:
 class SlotArgumentParser(config_argparse.ArgumentParser):
     """If the command line changes a slot's class from the YAML's, the YAML's ``<slot>_conf`` is dropped.
 
-    ESPnet alone would hand the old class's keys to the new one (DESIGN section 8, Configuration). A YAML that names no
-    class for a slot without a default (``normalize``, which stage 5 switches on) keeps its options.
+    So it is with the optimizer and its scheduler. ESPnet alone would hand the old class's keys to the new one (DESIGN
+    section 8, Configuration). A YAML that names no class for a slot without a default (``normalize``, which stage 5
+    switches on) keeps its options.
     """
 
     def parse_known_args(self, args=None, namespace=None):
@@ -34,10 +35,10 @@ class SlotArgumentParser(config_argparse.ArgumentParser):
         from_yaml = yaml.safe_load(Path(parsed.config).read_text(encoding="utf-8")) or {}
         replaced = [
             name
-            for name, slot in SLOTS.items()
+            for name, default in CLASS_DEFAULTS.items()
             if from_yaml.get(f"{name}_conf")
-            and (name in from_yaml or slot.default is not None)
-            and getattr(parsed, name) != from_yaml.get(name, slot.default)
+            and (name in from_yaml or default is not None)
+            and getattr(parsed, name) != from_yaml.get(name, default)
         ]
         if not replaced:
             return parsed, rest

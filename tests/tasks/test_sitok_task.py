@@ -93,6 +93,14 @@ def test_changed_class_drops_the_yaml_keys_of_the_old_one(config, capsys, monkey
     assert "its quantizer_conf is dropped" in capsys.readouterr().err
 
 
+def test_changed_scheduler_drops_the_yaml_keys_of_the_old_one(config):
+    content = yaml.safe_load(config.read_text()) | {"scheduler": "warmuplr", "scheduler_conf": {"warmup_steps": 5}}
+    config.write_text(yaml.safe_dump(content))
+    assert parse("--config", config, "--scheduler_conf", "warmup_steps=6").scheduler_conf == {"warmup_steps": 6}
+    changed = ("--scheduler", "piecewiselinearwarmuplr", "--scheduler_conf", "warmup_lr_list=[0.0,0.5,0.0]")
+    assert parse("--config", config, *changed).scheduler_conf == {"warmup_lr_list": [0.0, 0.5, 0.0]}
+
+
 def test_ctc_can_be_switched_off_from_the_command_line(config):
     content = yaml.safe_load(config.read_text()) | {"ctc": "llama", "ctc_conf": TINY["ctc_conf"]}
     config.write_text(yaml.safe_dump(content))
