@@ -14,11 +14,17 @@ from sitok_espnet.evaluate.files import read_languages, read_transcripts
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
+from sitok_espnet.evaluate.metrics.estoi import ESTOI
+from sitok_espnet.evaluate.metrics.f0_rmse import F0RMSE
+from sitok_espnet.evaluate.metrics.mcd import MelCepstralDistance
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
+from sitok_espnet.evaluate.metrics.pesq import PESQ
 from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
 from sitok_espnet.evaluate.metrics.stoi import STOI
+from sitok_espnet.evaluate.metrics.vuv import VoicingError
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.evaluate.world import World
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,24 @@ class MetricContext:
             )
         return Recognizer(self.train_texts, self.test_texts)
 
+    @cached_property
+    def world(self) -> World:
+        """One pitch and envelope analysis shared by MCD, F0 RMSE and voicing error."""
+        return World()
+
 
 METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "wer": lambda context: WordErrorRate(context.recognizer),
     "cer": lambda context: CharacterErrorRate(context.recognizer),
     "sim": lambda context: SpeakerSimilarity(),
     "dnsmos": lambda context: DNSMOSOverall(),
+    "pesq": lambda context: PESQ(),
     "stoi": lambda context: STOI(),
+    "estoi": lambda context: ESTOI(),
     "mel": lambda context: MelDistance(),
+    "mcd": lambda context: MelCepstralDistance(context.world),
+    "f0_rmse": lambda context: F0RMSE(context.world),
+    "vuv": lambda context: VoicingError(context.world),
 }
 
 
