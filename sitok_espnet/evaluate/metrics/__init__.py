@@ -1,10 +1,10 @@
-"""Metrics: one file each behind AbsMetric, built by name from METRICS.
+"""Metrics: one file each behind AbsMetric, built by name from METRICS and OPTIONAL_METRICS.
 
 A new metric is one file and one line here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,13 +16,17 @@ from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
 from sitok_espnet.evaluate.metrics.estoi import ESTOI
 from sitok_espnet.evaluate.metrics.f0_rmse import F0RMSE
+from sitok_espnet.evaluate.metrics.hubert_wer import HubertWordErrorRate
 from sitok_espnet.evaluate.metrics.mcd import MelCepstralDistance
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
 from sitok_espnet.evaluate.metrics.pesq import PESQ
 from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
 from sitok_espnet.evaluate.metrics.stoi import STOI
+from sitok_espnet.evaluate.metrics.utmos import UTMOS
 from sitok_espnet.evaluate.metrics.vuv import VoicingError
+from sitok_espnet.evaluate.metrics.wavlm_similarity import WavLMSimilarity
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
+from sitok_espnet.evaluate.metrics.whisper_wer import WhisperWordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer
 from sitok_espnet.evaluate.world import World
 
@@ -34,12 +38,14 @@ class MetricContext:
     Attributes:
         train_texts: transcripts from which a recogniser's language model may learn sentences.
         test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
-        languages: those of the scored utterances; the recogniser knows English only.
+        languages: those of the scored utterances; the offline recogniser knows English only.
+        foreign: utterance -> language, of those that are not English.
     """
 
     train_texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path) -> "MetricContext":
@@ -55,6 +61,7 @@ class MetricContext:
             train_texts=tuple(text for utt, text in train.items() if of_train.get(utt, "en") == "en"),
             test_texts=tuple(texts.values()),
             languages=tuple(sorted({of_test.get(utt, "en") for utt in texts})) or ("en",),
+            foreign={utt: of_test[utt] for utt in sorted(texts) if of_test.get(utt, "en") != "en"},
         )
 
     @cached_property
@@ -72,6 +79,7 @@ class MetricContext:
         return World()
 
 
+# The default columns: all that packages bring with them.
 METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "wer": lambda context: WordErrorRate(context.recognizer),
     "cer": lambda context: CharacterErrorRate(context.recognizer),
@@ -87,19 +95,30 @@ METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
 }
 
 
+# Only where asked for by name: their weights are in no package and must be at hand (docs/metrics.md).
+OPTIONAL_METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
+    "whisper_wer": lambda context: WhisperWordErrorRate(context.languages, context.foreign),
+    "hubert_wer": lambda context: HubertWordErrorRate(context.languages),
+    "wavlm_sim": lambda context: WavLMSimilarity(),
+    "utmos": lambda context: UTMOS(),
+}
+
+
 def build_metric(name: str, context: MetricContext) -> AbsMetric:
     """Build a metric by name.
 
     Raises:
         SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
     """
-    if name not in METRICS:
-        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(METRICS)} (option --metrics)")
-    return METRICS[name](context)
+    known = METRICS | OPTIONAL_METRICS
+    if name not in known:
+        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(known)} (option --metrics)")
+    return known[name](context)
 
 
 __all__ = [
     "METRICS",
+    "OPTIONAL_METRICS",
     "AbsMetric",
     "Measurement",
     "MetricContext",

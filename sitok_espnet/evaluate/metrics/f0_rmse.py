@@ -6,6 +6,8 @@ from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
 from sitok_espnet.evaluate.metrics.abs_world_metric import AbsWorldMetric
 
+FEWEST_FRAMES = 10  # 50 ms: fewer would count as much as a whole utterance
+
 
 class F0RMSE(AbsWorldMetric):
     """Root mean square pitch error of an utterance in cents over frames voiced in both; the mean over utterances.
@@ -25,8 +27,8 @@ class F0RMSE(AbsWorldMetric):
         """RMSE in cents."""
         first, second = self._world.pitch(reference), self._world.pitch(hypothesis)
         both = (first > 0) & (second > 0)
-        if not both.any():
-            raise NotMeasurable("no frame is voiced in both")
+        if np.count_nonzero(both) < FEWEST_FRAMES:
+            raise NotMeasurable(f"fewer than {FEWEST_FRAMES} frames are voiced in both")
         first, second = first[both], second[both]
         cents = 1200.0 * np.log2(second / first)
         hertz = _rms(second - first)

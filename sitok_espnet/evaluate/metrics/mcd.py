@@ -17,8 +17,8 @@ def mel_cepstrum_matrix(bins: int, order: int = ORDER, alpha: float = ALPHA) -> 
     """(bins, order): log amplitudes at 0 .. pi -> mel-cepstral coefficients c_1 .. c_order.
 
     ln|H(w)| = c_0 + sum_m c_m cos(m w~) on the warped axis w~ = w + 2 atan(alpha sin w / (1 - alpha cos w)), so
-    c_m = 2/pi * integral over 0 .. pi of ln|H| cos(m w~) (dw~/dw) dw: the cepstrum of SPTK's ``freqt`` without its
-    truncation of the unwarped one. The integrand is even and periodic, where the trapezoidal rule converges fastest.
+    c_m = 2/pi * integral over 0 .. pi of ln|H| cos(m w~) (dw~/dw) dw. The integrand is even and periodic, where the
+    trapezoidal rule is at its best: it agrees with SPTK (``sp2mc``) to rounding.
     """
     w = np.linspace(0.0, np.pi, bins)
     warped = w + 2.0 * np.arctan2(alpha * np.sin(w), 1.0 - alpha * np.cos(w))
