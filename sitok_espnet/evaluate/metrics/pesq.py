@@ -34,7 +34,7 @@ class PESQ(AbsMetric):
             import pesq
         except ImportError as error:
             raise MetricUnavailable(
-                f"pesq cannot be imported ({error}): pip install pesq (which compiles it: with gcc and Python's headers, "
+                f"pesq cannot be imported ({error}): pip install pesq (it compiles: gcc and Python's headers, "
                 "on Debian apt-get install gcc python3-dev)"
             ) from error
         self.model = "pesq (ITU-T P.862.2, wide band)"

@@ -3,7 +3,10 @@
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
@@ -25,6 +28,24 @@ REMEDY = (
 
 def _refuse(url: str, *_: object, **__: object) -> None:
     raise MetricUnavailable(f"the weights of UTMOS are not on this machine ({url}): {REMEDY}")
+
+
+@contextmanager
+def _modules_of(folder: Path) -> Iterator[None]:
+    """While its hubconf is run, modules of its names are its own: its package is called as DNSMOS's, ``speechmos``."""
+    names = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+    path, others = list(sys.path), _take_modules(names)
+    try:
+        yield
+    finally:
+        _take_modules(names)
+        sys.modules.update(others)
+        sys.path[:] = path
+
+
+def _take_modules(names: set[str]) -> dict[str, ModuleType]:
+    """Remove the imported modules of these top-level names, and return them."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in names}
 
 
 class UTMOS(AbsMetric):
@@ -49,16 +70,13 @@ class UTMOS(AbsMetric):
         if not Path(folder, "hubconf.py").is_file():
             raise MetricUnavailable(f"{VARIABLE}={folder}: no hubconf.py there: {REMEDY}")
         self._device = metric_device()
-        before = list(sys.path)
         try:
-            with patch("torch.hub.download_url_to_file", _refuse):
+            with _modules_of(Path(folder)), patch("torch.hub.download_url_to_file", _refuse):
                 scorer = torch.hub.load(folder, ENTRY, source="local")
         except MetricUnavailable:
             raise
         except Exception as error:  # whatever a foreign file raises
             raise MetricUnavailable(f"{VARIABLE}={folder} cannot be loaded ({error!r}): {REMEDY}") from error
-        finally:
-            sys.path[:] = before
         self._scorer = scorer.eval().to(self._device)
         self.model = f"{ENTRY} of {Path(folder).resolve().name} (torch.hub checkout)"
         self.version = f"weights {hash_weights(scorer.state_dict())}"
