@@ -68,6 +68,8 @@ def save_whisper(folder, multilingual=True):
     generation = model.generation_config
     generation.update(**ends, **start, max_length=30)
     generation.is_multilingual = multilingual
+    generation._from_model_config = False  # else loading makes it again from config.json, as of a model without one
+    generation.begin_suppress_tokens = [number["<|endoftext|>"]]
     generation.no_timestamps_token_id = number["<|notimestamps|>"]
     generation.prev_sot_token_id = number["<|startofprev|>"]
     if multilingual:
