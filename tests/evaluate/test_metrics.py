@@ -11,6 +11,7 @@ import torch
 from heard_words import INSTALLED, VOICE, heard_context, sentences
 from speech_generator import speech, synthesize
 
+from benchmarks.metric_response import fit
 from sitok_espnet.audio import resample
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable

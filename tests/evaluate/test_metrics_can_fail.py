@@ -90,15 +90,12 @@ def worse_by(metric, before, after):
 
 @pytest.mark.parametrize("damage", EXPECTED)
 def test_a_damage_moves_the_right_metrics(metrics, table, damage):
-    baseline, heard, unheard = EXPECTED[damage]
+    baseline, *margins = EXPECTED[damage]
+    heard, unheard = ({name: margin for name, margin in part.items() if name in metrics} for part in margins)
     before, after = table[baseline], table[damage]
-    change = {
-        name: worse_by(metrics[name], before[name], after[name]) for name in {**heard, **unheard} if name in metrics
-    }
-    missed = {name: change[name] for name, margin in heard.items() if name in metrics and not change[name] > margin}
-    invented = {
-        name: change[name] for name, margin in unheard.items() if name in metrics and not abs(change[name]) <= margin
-    }
+    change = {name: worse_by(metrics[name], before[name], after[name]) for name in {**heard, **unheard}}
+    missed = {name: change[name] for name, margin in heard.items() if not change[name] > margin}
+    invented = {name: change[name] for name, margin in unheard.items() if not abs(change[name]) <= margin}
     assert not missed and not invented, f"missed {missed}, invented {invented}; before {before}, after {after}"
 
 
