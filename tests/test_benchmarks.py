@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from speech_generator import speech
+from speech_generator import speech, write_corpus
 from tiny import TINY, tiny_config
 
-from benchmarks import decoders, streaming
+from benchmarks import decoders, metric_response, streaming
 
 
 def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
@@ -63,3 +63,19 @@ def test_decoder_benchmark_compares_decoders_of_one_size(tmp_path, monkeypatch, 
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_config(decoder="regression")))
     with pytest.raises(SystemExit, match="decoder must be flow_matching, it is regression"):
         decoders.main()
+
+
+def test_metric_response_benchmark(tmp_path, capsys):
+    data = write_corpus(tmp_path / "data", 4, speakers=1)
+    output = tmp_path / "r.json"
+    options = ["--utterances", "2", "--metrics", "mel", "f0_rmse", "--damages", "nothing", "half as loud", "silence"]
+    metric_response.main([str(data), "-o", str(output), *options])
+    result = json.loads(output.read_text())
+    assert {"utterances", "seconds", "metrics", "damages", "commit", "machine"} == set(result)
+    assert len(result["utterances"]) == 2 and list(result["damages"]) == ["nothing", "half as loud", "silence"]
+    loudness = result["damages"]["half as loud"]
+    assert loudness["mel"]["value"] == pytest.approx(np.log(2), abs=0.1) and loudness["f0_rmse"]["value"] < 1e-3
+    silence = result["damages"]["silence"]["f0_rmse"]
+    assert (silence["value"], silence["excluded"]) == (None, 2)
+    assert str(tmp_path) not in output.read_text()
+    assert "| silence |" in capsys.readouterr().out
