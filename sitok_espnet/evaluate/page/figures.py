@@ -61,8 +61,24 @@ def _draw(title: str, alt: str, paint: Callable, inches: tuple[float, float] = _
     return Figure(title, alt, data_uri(buffer.getvalue(), "image/svg+xml"))
 
 
-def _arrow(direction: str) -> str:
-    return direction or "direction not stated"
+def _logarithmic(axis, which: str) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    getattr(axis, f"set_{which}scale")("log")
+    own = getattr(axis, f"{which}axis")
+    low, high = getattr(axis, f"get_{which}lim")()
+    own.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,)))
+    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    own.set_minor_locator(NullLocator())
+
+
+def _steps_axis(axis) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_xlabel("training step")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def interval_figures(results: Mapping) -> list[Figure]:
@@ -98,6 +114,7 @@ def _paint_intervals(axis, measured: Sequence[tuple[Row, Mapping]]) -> None:
 def rate_figures(results: Mapping) -> list[Figure]:
     """A panel a metric against the bit rate; empty unless two systems with different rates were measured."""
     rows = [row for row in table_rows(results) if row.rate and row.kind in ("model", "peer")]
+    families = list(dict.fromkeys(row.family for row in rows))  # with the same colour in every panel
     figures = []
     for name, card in results["metrics"].items():
         measured = [row for row in rows if row.cells[name].get("status") == "measured"]
@@ -109,34 +126,31 @@ def rate_figures(results: Mapping) -> list[Figure]:
             f"{row.title} {row.cells[name]['value']:.{card['decimals']}f} at {row.rate:,.0f}" for row in measured
         )
         title = f"{card['title']} ({card['direction']})"
-        figures.append(_draw(title, alt, lambda axis, n=name, m=measured, v=levels: _paint_rates(axis, n, m, v)))
+        figures.append(
+            _draw(title, alt, lambda axis, n=name, m=measured, v=levels: _paint_rates(axis, n, m, v, families))
+        )
     return figures
 
 
-def _paint_rates(axis, name: str, rows: Sequence[Row], levels: Sequence[Row]) -> None:
-    families: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row.rate):
-        families.setdefault(row.family, []).append(row)
-    for index, (family, members) in enumerate(sorted(families.items(), key=lambda item: item[1][0].kind != "model")):
+def _paint_rates(axis, name: str, rows: Sequence[Row], levels: Sequence[Row], families: Sequence[str]) -> None:
+    for index, family in enumerate(families):
+        members = sorted((row for row in rows if row.family == family), key=lambda row: row.rate)
+        if not members:
+            continue
         cells = [row.cells[name] for row in members]
         values = [cell["value"] for cell in cells]
+        # A percentile interval need not hold the value itself.
         below = [max(0.0, cell["value"] - cell["low"]) for cell in cells]
         above = [max(0.0, cell["high"] - cell["value"]) for cell in cells]
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-        line = "-" if members[0].kind == "peer" else "none"
-        axis.errorbar(
-            [row.rate for row in members], values, [below, above], label=family, capsize=3, linestyle=line, **style
-        )
+        rates = [row.rate for row in members]
+        axis.errorbar(rates, values, [below, above], label=family, capsize=3, **style)
     for row, line in zip(levels, ("--", ":", "-."), strict=False):
         axis.axhline(row.cells[name]["value"], color="#59636e", linewidth=1, linestyle=line, label=row.title)
-    axis.set_xscale("log")
+    rates = [row.rate for row in rows]
+    axis.set_xlim(min(rates) / 1.5, max(rates) * 1.5)
+    _logarithmic(axis, "x")
     axis.set_xlabel("bit/s")
-    rates = sorted({row.rate for row in rows})
-    axis.set_xlim(rates[0] / 1.5, rates[-1] * 1.5)
-    ticks = [tick for tick in (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if rates[0] / 1.5 <= tick]
-    ticks = [tick for tick in ticks if tick <= rates[-1] * 1.5]
-    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axis.minorticks_off()
     axis.grid()
     axis.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
 
@@ -168,20 +182,23 @@ def codebook_figures(evaluation: Evaluation) -> list[Figure]:
     alt = f"Share of each code by rank in {tokens:,} tokens a codebook; codes used: {used}"
 
     def paint(axis) -> None:
+        from matplotlib.ticker import PercentFormatter
+
         for index, count in enumerate(evaluation.counts):
             shares = np.sort(count[count > 0])[::-1] / count.sum()
             axis.plot(np.arange(1, len(shares) + 1), shares, color=_shade(index, len(evaluation.counts)))
             axis.lines[-1].set_label(f"codebook {index + 1}")
         for size in sorted({len(count) for count in evaluation.counts}):
             axis.axhline(1 / size, color="#59636e", linestyle="--", linewidth=1, label=f"all {size:,} alike")
-        axis.set_xscale("log")
+        _logarithmic(axis, "x")
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlabel("rank of the code")
         axis.set_ylabel("share of tokens")
         axis.grid()
-        axis.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        axis.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
-    return [_draw("Codes by frequency", alt, paint, (_INCHES[0] * 1.5, _INCHES[1] * 1.4))]
+    return [_draw(f"Codes by frequency, {tokens:,} tokens of the test set", alt, paint, (4.2, 3.9))]
 
 
 def _shade(index: int, count: int):
@@ -197,7 +214,10 @@ def training_figures(curves: Curves) -> list[Figure]:
     everything = {*curves.train, *curves.valid}
     losses += sorted(tag for tag in everything if tag.endswith("_loss"))  # a vocoder's
     figures = [_loss_figure(LOSSES.get(tag, tag.replace("_", " ")), tag, curves) for tag in losses]
-    for prefix, title in (("perplexity", "codebook perplexity, validation"), ("used_codes", "codes in use, validation")):
+    for prefix, title in (
+        ("perplexity", "codebook perplexity, validation"),
+        ("used_codes", "codes in use, validation"),
+    ):
         tags = sorted(tag for tag in curves.valid if tag == prefix or tag.startswith(f"{prefix}_"))
         if tags:
             figures.append(_codebook_curve(title, tags, curves))
@@ -221,8 +241,8 @@ def _loss_figure(title: str, tag: str, curves: Curves, logarithmic: bool = True)
             axis.plot(thin.steps, thin.values, color=COLOURS[1] if name == "validation" else colour, linewidth=width)
             axis.lines[-1].set_label(name)
         if logarithmic and all((series.values > 0).all() for series in parts.values()):
-            axis.set_yscale("log")
-        axis.set_xlabel("training step")
+            _logarithmic(axis, "y")
+        _steps_axis(axis)
         axis.grid()
         if len(parts) > 1:
             axis.legend()
@@ -237,7 +257,7 @@ def _codebook_curve(title: str, tags: Sequence[str], curves: Curves) -> Figure:
         for index, tag in enumerate(tags):
             series = curves.valid[tag].thinned(_POINTS)
             axis.plot(series.steps, series.values, color=_shade(index, len(tags)), label=f"codebook {index + 1}")
-        axis.set_xlabel("training step")
+        _steps_axis(axis)
         axis.set_ylim(bottom=0)
         axis.grid()
         if len(tags) > 1:

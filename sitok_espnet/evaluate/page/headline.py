@@ -7,6 +7,7 @@ from fractions import Fraction
 from sitok_espnet.evaluate.earlier import REFINED
 from sitok_espnet.evaluate.page.collect import Evaluation
 from sitok_espnet.evaluate.page.rows import Row, table_rows
+from sitok_espnet.evaluate.page.text import number
 
 _IN_SENTENCE = 3  # metrics that the sentence itself names
 
@@ -17,15 +18,15 @@ class KeyNumber:
 
     Attributes:
         title: what it is.
-        value: formatted.
-        interval: formatted, or empty.
-        context: what it is to be read against, or empty.
+        value, low, high: with its interval, formatted.
+        context: (what it is to be read against, its value).
     """
 
     title: str
     value: str
-    interval: str
-    context: str
+    low: str
+    high: str
+    context: tuple[tuple[str, str], ...]
 
 
 def main_row(results: Mapping) -> Row | None:
@@ -45,16 +46,16 @@ def headline(evaluation: Evaluation) -> str:
     results = evaluation.results
     data, row = results["data"], main_row(results)
     words = f" ({data['reference_words']:,} words)" if data.get("reference_words") else ""
-    where = f"on {data['utterances']:,} utterances{words} of the set {evaluation.name}"
+    where = f"the {data['utterances']:,} utterances{words} of the set “{evaluation.name}”"
+    model = _model(evaluation)
     if row is None:
-        return f"{evaluation.system}: no system was measured {where}."
-    parts = [f"{_model(evaluation)} {where[0].upper()}{where[1:]}, {row.title} reaches"]
-    numbers = key_numbers(results)[:_IN_SENTENCE]
-    if not numbers:
-        return parts[0].removesuffix(" reaches") + " has no measured score."
-    return parts[0] + " " + "; ".join(
-        f"{number.title} {number.value}" + (f" ({number.context})" if number.context else "") for number in numbers
-    ) + "."
+        return f"{model} No system was measured on {where}."
+    reached = "; ".join(
+        f"{item.title} {item.value}"
+        + (f" ({', '.join(' '.join(pair) for pair in item.context)})" if item.context else "")
+        for item in key_numbers(results)[:_IN_SENTENCE]
+    )
+    return f"{model} On {where}, {row.title} reaches {reached}." if reached else f"{model} {row.title}: no score."
 
 
 def _model(evaluation: Evaluation) -> str:
@@ -82,11 +83,11 @@ def key_numbers(results: Mapping) -> list[KeyNumber]:
         if cell.get("status") != "measured":
             continue
         digits = card["decimals"]
-        context = ", ".join(
-            f"{other.title} {other.cells[name]['value']:.{digits}f}"
+        context = tuple(
+            (other.title, number(other.cells[name]["value"], digits))
             for other in references
             if other.cells[name].get("status") == "measured"
         )
-        interval = f"{cell['low']:.{digits}f} to {cell['high']:.{digits}f}"
-        numbers.append(KeyNumber(card["title"], f"{cell['value']:.{digits}f}", interval, context))
+        low, value, high = (number(cell[part], digits) for part in ("low", "value", "high"))
+        numbers.append(KeyNumber(card["title"], value, low, high, context))
     return numbers

@@ -53,7 +53,10 @@ def render_page(collection: Collection, title: str = "", audio_format: str = "fl
         style=Markup(style),
         evaluations=[_evaluation(item, audio_format) for item in collection.evaluations],
         experiments=[_experiment(item) for item in collection.experiments],
-        probes=[{"table": view.probe_table(item), "made": _made(item)} for item in collection.probes],
+        probes=[
+            {"table": view.probe_table(item), "remarks": view.probe_remarks(item), "made": _made(item)}
+            for item in collection.probes
+        ],
         audio_format=audio_format,
         lossless=FORMATS[audio_format].lossless,
         version=__version__,

@@ -7,12 +7,12 @@ from sitok_espnet.evaluate.page.audio import encode_audio
 from sitok_espnet.evaluate.page.collect import Evaluation, Take, Utterance
 from sitok_espnet.evaluate.page.rows import Row, table_rows
 from sitok_espnet.evaluate.page.spectrogram import Pictures, draw_spectrograms
+from sitok_espnet.evaluate.page.text import MINUS, interval, number
 from sitok_espnet.evaluate.page.words import Word, align_words
 from sitok_espnet.evaluate.table import row_title, verdict
 from sitok_espnet.evaluate.text import normalize_words
 
 ARROWS = {"higher is better": "↑", "lower is better": "↓"}
-MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: ``text``, what stands small below it, the number to sort by (None: last) and a style."""
+    """A cell: ``text``, what stands small below it (a line each), the number to sort by (None: last) and a style."""
 
     text: str
-    small: str = ""
+    small: tuple[str, ...] = ()
     sort: float | None = None
     style: str = ""
 
@@ -61,7 +61,8 @@ class Player:
     """A system's audio of an utterance.
 
     Attributes:
-        title, rate: of the system.
+        title: of the system.
+        rate: its bit rate, or why it has none.
         audio, picture: data URIs, empty where there is no audio; then ``missing`` says why.
         words: what was recognised, beside the transcript; None without a recogniser or transcript.
         heard: the recognised text where it cannot be aligned.
@@ -88,19 +89,12 @@ class Group:
     pictures: Pictures | None
 
 
-def number(value: float, decimals: int) -> str:
-    """With a real minus sign."""
-    return f"{value:.{decimals}f}".replace("-", MINUS)
-
-
-def interval(cell: Mapping, decimals: int) -> str:
-    """``[low, high]``."""
-    return f"[{number(cell['low'], decimals)}, {number(cell['high'], decimals)}]"
-
-
 def _column(name: str, card: Mapping) -> Column:
     direction = card.get("direction", "")
     return Column(card.get("title", name), ARROWS.get(direction, ""), direction)
+
+
+_NO_RATE = {"reference": "not coded", "control": "control", "model": "rate not stated", "peer": "rate not stated"}
 
 
 class _Reasons:
@@ -112,36 +106,37 @@ class _Reasons:
     def cell(self, reason: str) -> Cell:
         if reason not in self.texts:
             self.texts.append(reason)
-        return Cell("not run", f"note {self.texts.index(reason) + 1}", style="absent")
+        return Cell("not run", (f"reason {self.texts.index(reason) + 1}",), style="absent")
 
 
 def score_table(results: Mapping) -> Table:
-    """Systems against metrics; the best model or peer of a column is marked."""
+    """Systems against metrics; the best of a column is marked among rows of equal standing, the "model" ones."""
     rows, reasons = table_rows(results), _Reasons()
     metrics = results["metrics"]
     rated = any(row.rate for row in rows)
     best = {name: _best(rows, name, card) for name, card in metrics.items()}
     lines = []
     for row in rows:
+        if row.reason:
+            lines.append(TableRow(row.title, row.note, row.kind, (), row.reason))
+            continue
         cells = [Cell(f"{row.rate:,.0f}" if row.rate else "–", sort=row.rate)] if rated else []
         for name, card in metrics.items():
             cells.append(_score(row, name, card, best[name], reasons))
-        lines.append(TableRow(row.title, row.note, row.kind, tuple(cells), row.reason))
+        lines.append(TableRow(row.title, row.note, row.kind, tuple(cells)))
     columns = [Column("bit/s")] if rated else []
     columns += [_column(name, card) for name, card in metrics.items()]
     bootstrap, data = results["bootstrap"], results["data"]
     caption = (
         f"{data['utterances']:,} utterances. Small: {bootstrap['confidence']:.0%} percentile bootstrap intervals over "
-        f"utterances ({bootstrap['resamples']:,} resamples, seed {bootstrap['seed']}). Bold: the best model or codec."
+        f"utterances ({bootstrap['resamples']:,} resamples, seed {bootstrap['seed']}). Bold: the best system, other codecs at their own rates aside."
     )
     return Table(caption, "system", tuple(columns), tuple(lines), tuple(reasons.texts))
 
 
 def _best(rows: Sequence[Row], name: str, card: Mapping) -> float | None:
     values = [
-        row.cells[name]["value"]
-        for row in rows
-        if row.kind in ("model", "peer") and row.cells[name].get("status") == "measured"
+        row.cells[name]["value"] for row in rows if row.kind == "model" and row.cells[name].get("status") == "measured"
     ]
     if len(values) < 2:
         return None
@@ -156,10 +151,10 @@ def _score(row: Row, name: str, card: Mapping, best: float | None, reasons: _Rea
     if status != "measured":
         return reasons.cell(cell.get("reason", "not in the results"))
     digits = card["decimals"]
-    small = interval(cell, digits)
+    small = (interval(cell, digits),)
     if excluded := cell.get("excluded"):
-        small += f" {len(excluded)} excluded"
-    style = "best" if row.kind in ("model", "peer") and cell["value"] == best else ""
+        small += (f"{len(excluded)} excluded",)
+    style = "best" if row.kind == "model" and cell["value"] == best else ""
     return Cell(number(cell["value"], digits), small, cell["value"], style)
 
 
@@ -170,7 +165,7 @@ def comparison_table(results: Mapping) -> Table:
     for pair in results.get("comparisons") or []:
         cells = [_difference(pair["metrics"].get(name, {}), card, reasons) for name, card in metrics.items()]
         title = f"{row_title(pair['first'])} {MINUS} {row_title(pair['second'])}"
-        lines.append(TableRow(title, "", "model", tuple(cells)))
+        lines.append(TableRow(title, "", "pair", tuple(cells)))
     caption = (
         "Differences over the same utterances (paired bootstrap) and two-sided p values. The words say what they show "
         "of the first system."
@@ -184,7 +179,10 @@ def _difference(cell: Mapping, card: Mapping, reasons: _Reasons) -> Cell:
         return reasons.cell(cell.get("reason", "not in the results"))
     digits, shows = card["decimals"], verdict(cell)
     sign = "+" if cell["value"] > 0 else ""
-    small = f"{interval(cell, digits)} p {cell['p_value']:.4f}, {shows}"
+    small = (interval(cell, digits), f"p {cell['p_value']:.4f}")
+    if cell.get("p_holm") is not None:
+        small += (f"Holm p {cell['p_holm']:.4f}",)
+    small += (shows,)
     style = {"better": "better", "worse": "worse"}.get(shows, "unclear")
     return Cell(sign + number(cell["value"], digits), small, cell["value"], style)
 
@@ -193,26 +191,41 @@ INPUTS = {"mel": "mel (baseline)", "tokens": "tokens", "continuous": "continuous
 
 
 def probe_table(probes: Mapping) -> Table:
-    """Understanding tasks against what the probe reads."""
+    """Understanding tasks against what the probe reads, in per cent as in the probes' own RESULTS.md."""
     names = list(dict.fromkeys(name for task in probes["tasks"].values() for name in task["inputs"]))
     reasons, lines = _Reasons(), []
     for name, task in probes["tasks"].items():
-        chance = task.get("chance")
-        cells = [Cell(task["metric"]), Cell("–" if chance is None else number(chance, 3), sort=chance)]
+        chance, better = task.get("chance"), task.get("higher_is_better")
+        arrow = "" if better is None else ARROWS["higher is better" if better else "lower is better"]
+        metric = Cell(f"{task['metric'].replace('_', ' ')} {arrow}".strip())
+        cells = [metric, Cell("–" if chance is None else number(100 * chance, 1), sort=chance)]
         cells += [_probe(task["inputs"].get(key), reasons) for key in names]
-        lines.append(TableRow(name.replace("_", " "), "", "model", tuple(cells)))
+        lines.append(TableRow(task.get("title") or name.replace("_", " "), name, "task", tuple(cells)))
     columns = (Column("metric"), Column("chance"), *(Column(INPUTS.get(name, name)) for name in names))
-    caption = "What a small network reads from the frozen tokens. Small: intervals, test items and the better probe."
+    caption = (
+        "What a small network reads from frozen features, in per cent. Small: bootstrap intervals, test items, and which "
+        "of the task's architectures was better on the validation set."
+    )
     return Table(caption, "task", columns, tuple(lines), tuple(reasons.texts))
+
+
+def probe_remarks(probes: Mapping) -> list[str]:
+    """Where the tokens are between the baseline and the bound, and what is to be known of a task."""
+    remarks = []
+    for name, task in probes["tasks"].items():
+        title = task.get("title") or name
+        remarks += [f"{title}: {task[key]}" for key in ("order", "note") if task.get(key)]
+    return remarks
 
 
 def _probe(cell: Mapping | None, reasons: _Reasons) -> Cell:
     if not cell or cell.get("value") is None:
         return reasons.cell((cell or {}).get("reason", "not in the results"))
-    small = interval(cell, 3) if cell.get("low") is not None else ""
-    small += f" n = {cell['count']:,}" if cell.get("count") else ""
-    small += f", {cell['probe']}" if cell.get("probe") else ""
-    return Cell(number(cell["value"], 3), small, cell["value"])
+    percent = {key: 100 * cell[key] for key in ("value", "low", "high") if cell.get(key) is not None}
+    small = (interval(percent, 1),) if len(percent) == 3 else ()
+    small += (f"n = {cell['count']:,}",) if cell.get("count") else ()
+    small += (str(cell["probe"]).replace("_", " "),) if cell.get("probe") else ()
+    return Cell(number(percent["value"], 1), small, cell["value"])
 
 
 def listening(evaluation: Evaluation, audio_format: str) -> list[Group]:
@@ -231,7 +244,7 @@ def _group(utterance: Utterance, rows: Mapping[str, Row], metrics: Mapping, audi
         row = rows[take.row]
         audio, picture = (encode_audio(*wave, audio_format), next(uris)) if wave else ("", "")
         words, text = _recognised(take, utterance.text)
-        rate = f"{row.rate:,.0f} bit/s" if row.rate else ""
+        rate = f"{row.rate:,.0f} bit/s" if row.rate else _NO_RATE[row.kind]
         players.append(Player(row.title, rate, audio, picture, take.missing, words, text, _scores(take, metrics)))
     return Group(utterance.name, utterance.text, tuple(players), pictures)
 
