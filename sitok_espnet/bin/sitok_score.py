@@ -10,7 +10,6 @@ from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.sitok_score"
 RESULTS, PAGE = "results.json", "RESULTS.md"
-TRANSCRIPTS = "text"  # of the scored utterances
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -44,7 +43,7 @@ def main(cmd=None) -> int:
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
     from sitok_espnet.evaluate.earlier import row_order
-    from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
+    from sitok_espnet.evaluate.files import read_json, write_json, write_text
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.plots import draw_utterances
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
@@ -79,7 +78,6 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         "seed": args.seed,
         "machine": describe_machine(),
     }
-    write_table(request.eval_dir / TRANSCRIPTS, scores.texts)  # for the page, which has no other way to them
     write_json(request.eval_dir / RESULTS, results)
     page = render(results)
     write_text(request.eval_dir / PAGE, page)

@@ -31,10 +31,9 @@ def render(results: Mapping) -> str:
         "# Results",
         _headline(results),
         _systems_table(results),
-        "\n".join(f"- {line}" for line in legend_lines(results)),
+        _legend(results),
         "## Tokenizer",
-        markdown_table(["quantity", "value"], tokenizer_rows(results)),
-        timing_sentence(results),
+        _tokenizer_table(results),
         "## Comparisons",
         _comparisons(results),
         "## Provenance",
@@ -91,19 +90,19 @@ def _systems_table(results: Mapping) -> str:
     return markdown_table(header, rows)
 
 
-def legend_lines(results: Mapping) -> list[str]:
-    """What the columns are, and remarks on single cells."""
+def _legend(results: Mapping) -> str:
     lines = []
     for name, card in results["metrics"].items():
         if card.get("status") == "not run":
-            lines.append(f"{name}: not run: {card['reason']}")
+            lines.append(f"- {name}: not run: {card['reason']}")
             continue
-        text = f"{card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
+        text = f"- {card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
         text += f"at {card['sample_rate']} Hz"
         if card.get("pronounced_by_rule"):
             text += f"; pronounced by spelling rules only: {', '.join(card['pronounced_by_rule'])}"
         lines.append(text + ".")
-    return lines + _notes(results)
+    lines += [f"- {note}" for note in _notes(results)]
+    return "\n".join(lines)
 
 
 def _notes(results: Mapping) -> list[str]:
@@ -135,8 +134,7 @@ def _some(utterances: Sequence[str], most: int = 4) -> str:
     return ", ".join(utterances[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def tokenizer_rows(results: Mapping) -> list[list[str]]:
-    """Quantity and value: what the tokens carry, how they use the codebook, bit rate and speed."""
+def _tokenizer_table(results: Mapping) -> str:
     rows = [
         ["CTC decoder, CER", cell_text(results["ctc"]["cer"], 3)],
         ["CTC decoder, WER", cell_text(results["ctc"]["wer"], 3)],
@@ -168,18 +166,13 @@ def tokenizer_rows(results: Mapping) -> list[list[str]]:
         else:
             steps = f", {steps_text(speed['steps'])}" if part == "decode" else ""
             rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
-    return rows
-
-
-def timing_sentence(results: Mapping) -> str:
-    """How the real-time factors were measured; empty where they were not."""
-    speed = results["speed"]
-    if speed["status"] == "not run":
-        return ""
-    return (
-        f"Real-time factor: seconds of computing a second of audio; {speed['batch']}, on {speed['device']} with "
-        f"{speed['threads']} threads ({machine_text(speed['machine'])})."
-    )
+    table = markdown_table(["quantity", "value"], rows)
+    if speed["status"] == "measured":
+        table += (
+            f"\n\nReal-time factor: seconds of computing a second of audio; {speed['batch']}, on "
+            f"{speed['device']} with {speed['threads']} threads ({_machine(speed['machine'])})."
+        )
+    return table
 
 
 def steps_text(steps: int | None) -> str:
@@ -187,8 +180,7 @@ def steps_text(steps: int | None) -> str:
     return "one pass" if steps is None else f"{steps} steps"
 
 
-def machine_text(machine: Mapping) -> str:
-    """Processor, memory, accelerator and versions in one phrase."""
+def _machine(machine: Mapping) -> str:
     return ", ".join(
         [
             f"{machine['processor']}, {machine['cores']} cores",
@@ -220,17 +212,13 @@ def _comparisons(results: Mapping) -> str:
                 ]
             )
     header = ["systems", "metric", "difference (paired bootstrap)", "p, two-sided", "the first is", "own intervals"]
-    return markdown_table(header, rows) + "\n\n" + closed_sentence(results)
-
-
-def closed_sentence(results: Mapping) -> str:
-    """How far training gets."""
     closed = results["mel_distance_closed"]
     if closed["status"] == "measured":
         way = f"{closed['value']:.1%} [{closed['low']:.1%}, {closed['high']:.1%}]"
     else:
         way = cell_text(closed, 3)
-    return f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
+    sentence = f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
+    return markdown_table(header, rows) + "\n\n" + sentence
 
 
 def verdict(cell: Mapping) -> str:
@@ -243,19 +231,17 @@ def verdict(cell: Mapping) -> str:
 def provenance_lines(made: Mapping) -> list[str]:
     """Command, commit and machine, one a line."""
     lines = [f"- {key.replace('_', ' ')}: `{value}`" for key, value in made.items() if key != "machine"]
-    return lines + ([f"- machine: {machine_text(made['machine'])}"] if "machine" in made else [])
+    return lines + ([f"- machine: {_machine(made['machine'])}"] if "machine" in made else [])
 
 
 def _provenance(results: Mapping) -> str:
-    return "\n".join([*provenance_lines(results.get("provenance", {})), f"- model: {model_text(results)}"])
-
-
-def model_text(results: Mapping) -> str:
-    """Hashes, size and vocoder of the scored model in one phrase."""
+    lines = provenance_lines(results.get("provenance", {}))
     card = results["tokenizer"]
-    if card["status"] == "not run":
-        return cell_text(card, 0)
-    return (
-        f"{card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
-        f"configuration {card['config_hash']}, mel {card['mel_hash']}, vocoder {card['vocoder']}"
-    )
+    if card["status"] == "measured":
+        lines.append(
+            f"- model: {card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
+            f"configuration {card['config_hash']}, mel {card['mel_hash']}, vocoder {card['vocoder']}"
+        )
+    else:
+        lines.append(f"- model: {cell_text(card, 0)}")
+    return "\n".join(lines)
