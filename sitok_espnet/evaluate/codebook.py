@@ -133,7 +133,7 @@ def entropy_rate(codes: Iterable[np.ndarray], sizes: Sequence[int], frame_rate: 
 
 
 def _conditional(utterances: Sequence[np.ndarray], sizes: Sequence[int]) -> tuple[list[float], list[float], int]:
-    """H(next | token) = H(pair) - H(first of the pair) and the share of pairs seen once, per codebook; pairs counted."""
+    """Per codebook H(next | token) = H(pair) - H(first of the pair) and the share of pairs seen once; pairs counted."""
     bits, once, pairs = [], [], 0
     for layer, size in enumerate(sizes):
         first = np.concatenate([item[:-1, layer] for item in utterances])

@@ -40,8 +40,9 @@ def _verification(request: Request, scores: Scores) -> dict:
             continue
         same = system == "original"  # the row of the originals is made of them
         made = originals if same else _embed(encoder, scores.audio[system].values(), request.eval_dir / system)
-        options = (request.resamples, request.seed)
-        systems[system] = attempt(lambda made=made: asdict(verify(trials, originals, made, *options)))
+        systems[system] = attempt(
+            lambda made=made: asdict(verify(trials, originals, made, request.resamples, request.seed))
+        )
     return {
         "name": "speaker EER",
         "unit": "share of trials at the threshold with as many false acceptances as false rejections",
