@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sitok_espnet.evaluate.table import markdown_table, provenance_lines, verdict
+from sitok_espnet.evaluate.markdown import markdown_table, provenance_lines
+from sitok_espnet.evaluate.table import verdict
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
 MARKERS = "os^Dv"

@@ -15,10 +15,12 @@ from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sam
 from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
+from sitok_espnet.evaluate.metrics.prompt_similarity import PromptSimilarity
 from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
 from sitok_espnet.evaluate.metrics.stoi import STOI
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.inputs import AudioInput, read_scp
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,18 @@ class MetricContext:
         train_texts: transcripts from which a recogniser's language model may learn sentences.
         test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
         languages: those of the scored utterances; the recogniser knows English only.
+        prompts: another recording of the speaker of each scored utterance, where there is such a list.
     """
 
     train_texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
+    prompts: tuple[AudioInput, ...] = ()
 
     @classmethod
-    def read(cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path) -> "MetricContext":
+    def read(
+        cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path, prompts: Path | None = None
+    ) -> "MetricContext":
         """The context of transcripts `texts` (utterance -> words) of a data directory.
 
         Where a corpus has several languages, ``utt2lang`` beside ``text`` tells them apart (utterances that it does not
@@ -49,6 +55,7 @@ class MetricContext:
             train_texts=tuple(text for utt, text in train.items() if of_train.get(utt, "en") == "en"),
             test_texts=tuple(texts.values()),
             languages=tuple(sorted({of_test.get(utt, "en") for utt in texts})) or ("en",),
+            prompts=tuple(read_scp(prompts)) if prompts else (),
         )
 
     @cached_property
@@ -69,6 +76,10 @@ METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "stoi": lambda context: STOI(),
     "mel": lambda context: MelDistance(),
 }
+# Only where asked for by name: they need a list of prompts.
+METRICS_OF_PROMPTS: dict[str, Callable[[MetricContext], AbsMetric]] = {
+    "sim_prompt": lambda context: PromptSimilarity(SpeakerSimilarity, context.prompts),
+}
 
 
 def build_metric(name: str, context: MetricContext) -> AbsMetric:
@@ -77,9 +88,10 @@ def build_metric(name: str, context: MetricContext) -> AbsMetric:
     Raises:
         SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
     """
-    if name not in METRICS:
-        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(METRICS)} (option --metrics)")
-    return METRICS[name](context)
+    choices = METRICS | METRICS_OF_PROMPTS
+    if name not in choices:
+        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(choices)} (option --metrics)")
+    return choices[name](context)
 
 
 __all__ = [
