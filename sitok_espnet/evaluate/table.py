@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
-from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
+from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_section
 
 TITLES = {
     "original": "original",
@@ -34,7 +34,7 @@ def render(results: Mapping) -> str:
         "# Results",
         _headline(results),
         _systems_table(results),
-        _legend(results),
+        "\n".join(f"- {line}" for line in legend_lines(results)),
         _verification(results),
         tokenizer_section(results),
         _comparisons(results),
@@ -71,19 +71,19 @@ def _systems_table(results: Mapping) -> str:
     return markdown_table(header, rows)
 
 
-def _legend(results: Mapping) -> str:
+def legend_lines(results: Mapping) -> list[str]:
+    """What the columns are, and remarks on single cells."""
     lines = []
     for name, card in results["metrics"].items():
         if card.get("status") == "not run":
-            lines.append(f"- {name}: not run: {card['reason']}")
+            lines.append(f"{name}: not run: {card['reason']}")
             continue
-        text = f"- {card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
+        text = f"{card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
         text += f"at {card['sample_rate']} Hz"
         if card.get("pronounced_by_rule"):
             text += f"; pronounced by spelling rules only: {', '.join(card['pronounced_by_rule'])}"
         lines.append(text + ".")
-    lines += [f"- {note}" for note in _notes(results)]
-    return "\n".join(lines)
+    return lines + _notes(results)
 
 
 def _notes(results: Mapping) -> list[str]:
@@ -153,27 +153,40 @@ def verdict(cell: Mapping) -> str:
 
 
 def _provenance(results: Mapping) -> str:
-    return "\n".join(provenance_lines(results.get("provenance", {})) + model_line(results))
+    model = model_text(results)
+    return "\n".join(provenance_lines(results.get("provenance", {})) + ([f"- model: {model}"] if model else []))
 
 
 def _verification(results: Mapping) -> str:
-    """Speaker EER of every system; nothing in files of before it was measured."""
-    content = results.get("verification")
-    if content is None:
+    if results.get("verification") is None:
         return ""
-    heading = "## Speaker verification"
-    if content["status"] == "not run":
-        return f"{heading}\n\n{cell_text(content, 1)}."
+    rows = verification_rows(results)
+    table = markdown_table(["system", "EER ↓"], rows) if rows else ""
+    parts = ["## Speaker verification", table, verification_remark(results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verification_rows(results: Mapping) -> list[list[str]]:
+    """Speaker EER of every system; nothing where it was not measured."""
     rows = []
-    for system, cell in content["systems"].items():
+    for system, cell in (results.get("verification") or {}).get("systems", {}).items():
         text = cell_text(cell, 1)
         if cell["status"] == "measured":
             text = f"{cell['value']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
         rows.append([row_title(system), text])
-    remark = (
+    return rows
+
+
+def verification_remark(results: Mapping) -> str:
+    """The trials, or why there are none; empty in files of before they were."""
+    content = results.get("verification")
+    if content is None:
+        return ""
+    if content["status"] == "not run":
+        return f"{cell_text(content, 1)}."
+    return (
         f"Enrolment: {content['enrolment']}; test: the system's audio. {content['speakers']} speakers, "
         f"{content['targets']:,} target and {content['impostors']:,} impostor trials (seed {content['seed']}); "
         f"intervals resample {content['resampled']}. {content['model']}, version {content['version']}, at "
         f"{content['sample_rate']} Hz. The row of the originals is what the encoder itself confuses."
     )
-    return "\n\n".join([heading, markdown_table(["system", "EER ↓"], rows), remark])

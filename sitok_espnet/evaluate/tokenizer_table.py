@@ -11,9 +11,13 @@ def tokenizer_section(results: Mapping) -> str:
     """Heading, table and what it rests on; empty where results.json has no tokenizer."""
     if results.get("tokenizer") is None:
         return ""
-    rows = [*_ctc(results), *_codebook(results), *_speed(results), *_latency(results)]
-    parts = ["## Tokenizer", markdown_table(["quantity", "value"], rows), *_remarks(results)]
-    return "\n\n".join(parts)
+    table = markdown_table(["quantity", "value"], tokenizer_rows(results))
+    return "\n\n".join(["## Tokenizer", table, *tokenizer_remarks(results)])
+
+
+def tokenizer_rows(results: Mapping) -> list[list[str]]:
+    """Quantity and value: what the tokens carry, how they use the codebook, bit rate, speed and latency."""
+    return [*_ctc(results), *_codebook(results), *_speed(results), *_latency(results)]
 
 
 def _ctc(results: Mapping) -> list[list[str]]:
@@ -114,7 +118,8 @@ def _milliseconds(cell: Mapping) -> str:
     return f"median {cell['median']:.1f} ms, 95th percentile {cell[PERCENTILE]:.1f} ms ({cell['count']} utterances)"
 
 
-def _remarks(results: Mapping) -> list[str]:
+def tokenizer_remarks(results: Mapping) -> list[str]:
+    """What the values of :func:`tokenizer_rows` rest on."""
     remarks, latency, speed = [], results.get("latency"), results["speed"]
     if any((use.get("entropy_rate") or {}).get("status") == "measured" for use in results["codebook"].values()):
         remarks.append(
@@ -137,17 +142,17 @@ def _remarks(results: Mapping) -> list[str]:
     return remarks
 
 
-def model_line(results: Mapping) -> list[str]:
-    """The line of the provenance that names the model; none where there is no tokenizer."""
+def model_text(results: Mapping) -> str:
+    """Hashes, size and vocoder of the scored model in one phrase; empty where there is no tokenizer."""
     card = results.get("tokenizer")
     if card is None:
-        return []
+        return ""
     if card["status"] == "not run":
-        return [f"- model: {cell_text(card, 0)}"]
-    return [
-        f"- model: {card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
+        return cell_text(card, 0)
+    return (
+        f"{card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
         f"configuration {card['config_hash']}, mel {card['mel_hash']}, vocoder {card['vocoder']}"
-    ]
+    )
 
 
 def closed_sentence(results: Mapping) -> str:

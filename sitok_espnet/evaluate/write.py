@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sitok_espnet import __version__
-from sitok_espnet.evaluate.files import write_json, write_text
+from sitok_espnet.evaluate.files import write_json, write_table, write_text
 from sitok_espnet.evaluate.plots import draw_utterances
 from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
 from sitok_espnet.evaluate.report import build_results, measure
@@ -11,6 +11,7 @@ from sitok_espnet.evaluate.request import Request
 from sitok_espnet.evaluate.table import render
 
 RESULTS, PAGE, PICTURES = "results.json", "RESULTS.md", "spectrograms"
+TRANSCRIPTS = "text"  # of the scored utterances, for `sitok report`
 
 
 def write_results(request: Request, module: str, arguments: Sequence[str], spectrograms: int) -> tuple[dict, str]:
@@ -31,6 +32,7 @@ def write_results(request: Request, module: str, arguments: Sequence[str], spect
         "seed": request.seed,
         "machine": describe_machine(),
     }
+    write_table(request.eval_dir / TRANSCRIPTS, scores.texts)
     write_json(request.eval_dir / RESULTS, results)
     page = render(results)
     write_text(request.eval_dir / PAGE, page)

@@ -12,10 +12,9 @@ from sitok_espnet.evaluate.files import read_json, read_transcripts
 from sitok_espnet.evaluate.page.training import Curves, read_curves
 from sitok_espnet.evaluate.plots import median_utterances
 from sitok_espnet.evaluate.synthesis import TOKENIZER, TOKENS
+from sitok_espnet.evaluate.write import RESULTS, TRANSCRIPTS
 from sitok_espnet.inputs import AudioInput, is_ark_entry, read_scp
 
-RESULTS = "results.json"
-TRANSCRIPTS = "text"
 STEPS = "steps/steps.json"
 ORIGINAL = "original"
 

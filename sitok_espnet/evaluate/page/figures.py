@@ -35,6 +35,7 @@ LOSSES = {
     "loss_ctc": "CTC loss",
     "loss_quantizer": "quantizer loss",
 }
+_CODEBOOK_CURVES = (("perplexity", "codebook perplexity, validation"), ("used_codes", "codes in use, validation"))
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def _paint_rates(axis, name: str, rows: Sequence[Row], levels: Sequence[Row], fa
         # A percentile interval need not hold the value itself.
         below = [max(0.0, cell["value"] - cell["low"]) for cell in cells]
         above = [max(0.0, cell["high"] - cell["value"]) for cell in cells]
-        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        # A second round of colours gets other markers.
+        marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": marker}
         rates = [row.rate for row in members]
         axis.errorbar(rates, values, [below, above], label=family, capsize=3, **style)
     for row, line in zip(levels, ("--", ":", "-."), strict=False):

@@ -69,7 +69,8 @@ def _model(evaluation: Evaluation) -> str:
     rate, sizes = float(Fraction(card["frame_rate"])), card["codebook_sizes"]
     count = f"{len(sizes)} codebook" + ("s" if len(sizes) > 1 else "")
     entries = f"{sizes[0]:,}" if len(set(sizes)) == 1 else "/".join(f"{size:,}" for size in sizes)
-    return f"{size} codes speech as {rate:g} frames a second of {count} with {entries} entries: {bits['value']:,.0f} bit/s."
+    code = f"{rate:g} frames a second of {count} with {entries} entries"
+    return f"{size} codes speech as {code}: {bits['value']:,.0f} bit/s."
 
 
 def key_numbers(results: Mapping) -> list[KeyNumber]:

@@ -8,18 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sitok_espnet import __version__
+from sitok_espnet.evaluate.markdown import machine_text
 from sitok_espnet.evaluate.page import figures, view
 from sitok_espnet.evaluate.page.audio import FORMATS
 from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experiment
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
-from sitok_espnet.evaluate.table import (
-    closed_sentence,
-    legend_lines,
-    machine_text,
-    model_text,
-    timing_sentence,
-    tokenizer_rows,
-)
+from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
+from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
 
 _PACKAGE = "sitok_espnet.evaluate.page"
 
@@ -69,7 +64,7 @@ def _own_file(name: str) -> str:
 
 def _evaluation(item: Evaluation, audio_format: str) -> dict:
     results = item.results
-    tokenizer = results.get("tokenizer")
+    tokenizer = results.get("tokenizer") is not None
     return {
         "name": item.name,
         "system": item.system,
@@ -83,9 +78,11 @@ def _evaluation(item: Evaluation, audio_format: str) -> dict:
         "rates": figures.rate_figures(results),
         "steps": figures.step_figures(item.steps) if item.steps else [],
         "comparisons": view.comparison_table(results) if results.get("comparisons") else None,
-        "closed": closed_sentence(results) if results.get("mel_distance_closed") else "",
+        "closed": closed_sentence(results),
         "quantities": tokenizer_rows(results) if tokenizer else [],
-        "timing": timing_sentence(results) if tokenizer else "",
+        "remarks": tokenizer_remarks(results) if tokenizer else [],
+        "voices": verification_rows(results),
+        "voices_remark": verification_remark(results),
         "codebook": figures.codebook_figures(item),
         "made": _made(results) + ([("model", model_text(results))] if tokenizer else []),
         "steps_made": _made(item.steps) if item.steps else [],

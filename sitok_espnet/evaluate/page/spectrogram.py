@@ -1,4 +1,4 @@
-"""Spectrograms as small pictures without axes; the page draws the axes, so that they stay legible at any width (ours)."""
+"""Spectrograms as small pictures; the page draws their axes, which so stay legible at any width (ours)."""
 
 import io
 from collections.abc import Sequence

@@ -129,7 +129,8 @@ def score_table(results: Mapping) -> Table:
     bootstrap, data = results["bootstrap"], results["data"]
     caption = (
         f"{data['utterances']:,} utterances. Small: {bootstrap['confidence']:.0%} percentile bootstrap intervals over "
-        f"utterances ({bootstrap['resamples']:,} resamples, seed {bootstrap['seed']}). Bold: the best system, other codecs at their own rates aside."
+        f"utterances ({bootstrap['resamples']:,} resamples, seed {bootstrap['seed']}). "
+        "Bold: the best system, controls and other codecs (at their own rates) aside."
     )
     return Table(caption, "system", tuple(columns), tuple(lines), tuple(reasons.texts))
 
@@ -162,14 +163,14 @@ def comparison_table(results: Mapping) -> Table:
     """Paired differences of two systems, a column a metric."""
     metrics = {name: card for name, card in results["metrics"].items() if card.get("status") != "not run"}
     reasons, lines = _Reasons(), []
-    for pair in results.get("comparisons") or []:
+    for pair in results["comparisons"]:
         cells = [_difference(pair["metrics"].get(name, {}), card, reasons) for name, card in metrics.items()]
         title = f"{row_title(pair['first'])} {MINUS} {row_title(pair['second'])}"
         lines.append(TableRow(title, "", "pair", tuple(cells)))
-    caption = (
-        "Differences over the same utterances (paired bootstrap) and two-sided p values. The words say what they show "
-        "of the first system."
-    )
+    caption = "Differences over the same utterances with intervals and two-sided p values of the paired bootstrap."
+    if any(cell.get("p_holm") is not None for pair in results["comparisons"] for cell in pair["metrics"].values()):
+        caption += " Holm p: of a paired randomisation test, adjusted for all pairs compared in the metric."
+    caption += " The words say what they show of the first system."
     columns = tuple(_column(name, card) for name, card in metrics.items())
     return Table(caption, "systems", columns, tuple(lines), tuple(reasons.texts))
 
@@ -203,8 +204,8 @@ def probe_table(probes: Mapping) -> Table:
         lines.append(TableRow(task.get("title") or name.replace("_", " "), name, "task", tuple(cells)))
     columns = (Column("metric"), Column("chance"), *(Column(INPUTS.get(name, name)) for name in names))
     caption = (
-        "What a small network reads from frozen features, in per cent. Small: bootstrap intervals, test items, and which "
-        "of the task's architectures was better on the validation set."
+        "What a small network reads from frozen features, in per cent. Small: bootstrap intervals, test items, and "
+        "which of the task's architectures was better on the validation set."
     )
     return Table(caption, "task", columns, tuple(lines), tuple(reasons.texts))
 
