@@ -14,7 +14,8 @@ def run(args: argparse.Namespace) -> None:
     from sitok_espnet.evaluate.page.render import render_page
 
     page = render_page(collect(args.paths, args.utterances), args.title, args.audio_format)
-    output = Path(args.output) if args.output else Path(args.paths[0], "report.html")
+    first = Path(args.paths[0])
+    output = Path(args.output) if args.output else (first.parent if first.is_file() else first) / "report.html"
     write_text(output, page)
     size = len(page.encode())
     print(f"{output}: {size / 1e6:.1f} MB")

@@ -1,6 +1,7 @@
 """Spectrograms as small pictures; the page draws their axes, which so stay legible at any width (ours)."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,10 +55,12 @@ def draw_spectrograms(waves: Sequence[tuple[np.ndarray, int]]) -> Pictures:
 
 
 def time_ticks(seconds: float) -> tuple[Tick, ...]:
-    """At most five round numbers from 0 on that lie on the axis."""
-    step = next(step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300, float("inf")) if seconds / step <= 5)
-    count = int(seconds / step) + 1 if np.isfinite(step) else 1
-    return tuple(Tick(f"{number * step:g}", number * step / seconds * 100) for number in range(count))
+    """At most six round numbers from 0 on that lie on the axis."""
+    least = seconds / 5
+    decade = 10.0 ** math.floor(math.log10(least))
+    step = next(factor * decade for factor in (1, 2, 5, 10) if factor * decade >= least * (1 - 1e-9))
+    count = math.floor(seconds / step + 1e-9) + 1
+    return tuple(Tick(f"{number * step:g}", min(100.0, number * step / seconds * 100)) for number in range(count))
 
 
 def _picture(mel: np.ndarray, low: float, high: float, frames: int) -> bytes:
