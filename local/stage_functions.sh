@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by the stage scripts of all recipes, after their options, path.sh and cmd.sh. They set run_args (the command
-# that started them, quoted), ngpu, num_nodes and python.
+# that started them, quoted), ngpu, num_nodes, python, dumpdir and report_args.
 
 log() {
     printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$*"
@@ -14,6 +14,14 @@ die() {
 # need FILE STAGE: the file must be there and not empty; if not, say which stage makes it.
 need() {
     [ -s "$1" ] || die "$1 is missing: run stage $2 first"
+}
+
+# need_formatted SET ...: what stage 2 makes of them.
+need_formatted() {
+    local set
+    for set in "$@"; do
+        need "${dumpdir}/raw/${set}/wav.scp" 2
+    done
 }
 
 # find_conf FILE OPTION: prints where a YAML is: in the recipe, or else in the repository.
@@ -73,4 +81,17 @@ train() {
         date +%Y-%m-%dT%H:%M:%S >"${done_file}"
         rm -f "${done_file}.before"
     fi
+}
+
+# show FILE: a page of results, with where it is.
+show() {
+    log "results: $1"
+    cat "$1"
+}
+
+# write_report PAGE PATH ...: experiments, evaluations or probes as one HTML page. Uses report_args.
+write_report() {
+    # shellcheck disable=SC2086 # options in one string
+    ${python} -m sitok_espnet.bin.main report "${@:2}" --output "$1" ${report_args}
+    log "report: $1 (open it in a browser)"
 }

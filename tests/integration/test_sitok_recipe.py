@@ -115,6 +115,20 @@ def test_results_have_every_system_and_number(recipe):
     assert len(list((out / "spectrograms").glob("*.png"))) == 3
 
 
+def test_the_report_has_audio_transcripts_and_curves(recipe):
+    page = (recipe.path / "exp/sitok_base/report.html").read_text()
+    texts = (recipe.path / "dump/raw/test/text").read_text().splitlines()
+    shown = [line.partition(" ")[2] for line in texts if f"<q>{line.partition(' ')[2]}</q>" in page]
+    assert shown and page.count("<audio") == 7 * page.count('<article class="utterance">') > 0
+    for part in (
+        "total loss",
+        "stacking_factor",
+        "-m sitok_espnet.bin.sitok_train --resume true",
+        "Codes by frequency",
+    ):
+        assert part in page, part
+
+
 def test_tokens_are_the_same_through_recipe_interface_and_command_line(recipe, tmp_path):
     exp = recipe.path / "exp/sitok_base"
     scp = dict(line.split() for line in (recipe.path / "dump/raw/test/wav.scp").read_text().splitlines())

@@ -51,6 +51,7 @@ synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
 step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
+report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
 
 # Upload
 hf_repo=""             # owner/name
@@ -143,13 +144,6 @@ set_text_opts() {
         die "${train_dir} has no transcripts: switch the CTC branch off with --train_args \"--ctc null\" (or ctc: null" \
             "in ${train_config})"
     fi
-}
-
-need_formatted() {
-    local set
-    for set in "$@"; do
-        need "${dumpdir}/raw/${set}/wav.scp" 2
-    done
 }
 
 # need_trained [EXPERIMENT STAGE]: the tokenizer by default.
@@ -348,7 +342,7 @@ set_model_opts() {
 }
 
 stage_8() {
-    local set out opts tokens=()
+    local set out outs=() opts=() tokens=()
     # shellcheck disable=SC2086
     need_formatted "${train_set}" ${test_sets}
     need_all_trained
@@ -356,11 +350,11 @@ stage_8() {
         need "${token_dump}/${train_set}/manifest.json" 7
         tokens=(--train_tokens "${token_dump}/${train_set}")
     fi
+    ! has_text || opts+=(--train_text "${train_dir}/text")
     set_model_opts
     for set in ${test_sets}; do
         out=${final_exp}/eval/${set}
-        opts=()
-        ! has_text || opts+=(--train_text "${train_dir}/text")
+        outs+=("${out}")
         log "resynthesis of ${set}, log: ${out}/synth.log"
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
@@ -372,10 +366,10 @@ stage_8() {
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
             "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
-        log "results: ${out}/RESULTS.md"
-        cat "${out}/RESULTS.md"
+        show "${out}/RESULTS.md"
         update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
     done
+    write_report "${final_exp}/report.html" "${outs[@]}"
 }
 
 stage_9() {

@@ -255,9 +255,9 @@ def _without_pieces(config: str) -> str:
 
 
 def _command(log: Path) -> str:
-    """The first line of a log of the recipe: the command that it is of."""
+    """The first line of a log of the recipe: the command that it is of, without the interpreter's path."""
     if not log.is_file():
         return ""
     with open(log, encoding="utf-8", errors="replace") as file:
-        line = file.readline()
-    return line.removeprefix("# ").strip() if line.startswith("# python") else ""
+        mark, _, words = file.readline().strip().partition(" -m ")
+    return f"python3 -m {words}" if mark.startswith("# ") and words else ""
