@@ -143,4 +143,5 @@ def test_hostile_text_runs_nothing(browser, tmp_path):
     tab.goto((tmp_path / "page.html").as_uri())
     assert tab.title() == "kept"
     assert "<script>document.title = 1</script>" in tab.locator(".utterance h4").first.inner_text()
+    assert 'not run: <img src=x onerror="document.title = 1">' in tab.locator("td.reason").first.inner_text()
     tab.close()
