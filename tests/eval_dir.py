@@ -65,7 +65,7 @@ def results() -> dict:
         if name.startswith("peer"):
             rate = {"bits_per_second": 6312.0, "nominal": 6000, "source": "measured bytes / seconds"}
         rated = name.startswith(("reconstruction", "peer"))
-        about = {"name": "Opus", "version": "1.5", "weights": "package", "note": "60 ms frames"}
+        about = {"name": "Opus, 6 kbit/s", "version": "1.5", "weights": "package", "note": "60 ms frames"}
         systems[name] = {
             "status": "measured",
             "metrics": metrics,

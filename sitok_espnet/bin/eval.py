@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.foreign import ORIGINAL, Options, parse_hypotheses, prepare
-from sitok_espnet.evaluate.metrics import METRICS
+from sitok_espnet.evaluate.metrics import METRICS, check_names
 from sitok_espnet.evaluate.request import Request
 from sitok_espnet.evaluate.versa import write_versa
 from sitok_espnet.evaluate.write import write_results
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     files = {name: _file(args, name) for name in ("text", "utt2spk", "utt2lang")}
     train_text, prompts = _file(args, "train_text"), _file(args, "prompts")
     metrics = tuple(args.metrics or [*METRICS, *(["sim_prompt"] if prompts else [])])
+    check_names(metrics)
     options = Options(args.resample, args.fit_length)
     prepared = prepare(args.ref, parse_hypotheses(args.hyp), output, files, options)
     if args.versa:

@@ -57,7 +57,7 @@ def get_parser() -> argparse.ArgumentParser:
     judge = verbs.add_parser(
         "eval",
         help="judge audio against originals",
-        description="Judge anybody's audio against its originals (no model needed): results.json, RESULTS.md, pictures.",
+        description="Judge anybody's audio against its originals, without a model: results.json, RESULTS.md, pictures.",
     )
     judge.add_argument("--ref", required=True, metavar="AUDIO", help=f"the originals: {INPUTS_OF_ONE}")
     judge.add_argument(

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
         systems=tuple(args.systems or row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()))),
-        metrics=tuple(args.metrics or METRICS),
+        metrics=tuple(args.metrics or [*METRICS, *(["sim_prompt"] if args.prompts else [])]),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,
         resamples=args.resamples,

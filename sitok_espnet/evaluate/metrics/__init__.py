@@ -3,7 +3,7 @@
 A new metric is one file and one line here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,10 +88,16 @@ def build_metric(name: str, context: MetricContext) -> AbsMetric:
     Raises:
         SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
     """
+    check_names([name])
+    return (METRICS | METRICS_OF_PROMPTS)[name](context)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SiTokError for the first name that is not a metric's."""
     choices = METRICS | METRICS_OF_PROMPTS
-    if name not in choices:
-        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(choices)} (option --metrics)")
-    return choices[name](context)
+    for name in names:
+        if name not in choices:
+            raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(choices)} (option --metrics)")
 
 
 __all__ = [
@@ -103,4 +109,5 @@ __all__ = [
     "NotMeasurable",
     "Sample",
     "build_metric",
+    "check_names",
 ]

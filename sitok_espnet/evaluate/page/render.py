@@ -13,6 +13,7 @@ from sitok_espnet.evaluate.page import figures, view
 from sitok_espnet.evaluate.page.audio import FORMATS
 from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experiment
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
+from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
 
@@ -71,7 +72,7 @@ def _evaluation(item: Evaluation, audio_format: str) -> dict:
         "headline": headline(item),
         "numbers": key_numbers(results),
         "scores": view.score_table(results),
-        "legend": legend_lines(results),
+        "legend": legend_lines(results) + [f"{row.title}: {row.note}" for row in table_rows(results) if row.note],
         "intervals": figures.interval_figures(results),
         "groups": view.listening(item, audio_format),
         "silence": item.silence,

@@ -22,7 +22,8 @@ class Row:
         family: peers of one codec at several rates share it.
         cells: metric -> cell of results.json.
         reason: why the whole row was not run, or empty.
-        note: what its code or weights are, or empty.
+        small: version and weights of a codec, or empty.
+        note: what else is to be known of it, or empty.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Row:
     family: str
     cells: Mapping[str, Mapping]
     reason: str
+    small: str
     note: str
 
 
@@ -44,10 +46,9 @@ def _row(results: Mapping, key: str, content: Mapping) -> Row:
     about = content.get("about") or {}
     title = row_title(key)
     weights = about.get("weights")
-    remarks = [
-        " ".join(str(about[part]) for part in ("name", "version") if about.get(part)),
+    small = [
+        f"version {about['version']}" if about.get("version") else "",
         f"{weights} weights" if weights in ("random", "pretrained") else "",
-        about.get("note") or "",
     ]
     kind = _kind(key)
     return Row(
@@ -55,10 +56,12 @@ def _row(results: Mapping, key: str, content: Mapping) -> Row:
         title=title,
         kind=kind,
         rate=_rate(results, key, content),
-        family=(about.get("name") or key.removeprefix(PEER).split("_")[0]) if kind == "peer" else title,
+        # "Opus, 6 kbit/s" is Opus.
+        family=(about.get("name") or key.removeprefix(PEER)).partition(",")[0] if kind == "peer" else title,
         cells={name: content["metrics"].get(name, {}) for name in results["metrics"]},
         reason=content.get("reason", "") if content.get("status") == "not run" else "",
-        note=", ".join(remark for remark in remarks if remark),
+        small=", ".join(part for part in small if part),
+        note=about.get("note") or "",
     )
 
 

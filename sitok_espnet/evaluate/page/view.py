@@ -39,7 +39,7 @@ class TableRow:
     """A row; with a ``reason`` it has no cells."""
 
     title: str
-    note: str
+    small: str
     kind: str
     cells: tuple[Cell, ...]
     reason: str = ""
@@ -118,12 +118,12 @@ def score_table(results: Mapping) -> Table:
     lines = []
     for row in rows:
         if row.reason:
-            lines.append(TableRow(row.title, row.note, row.kind, (), row.reason))
+            lines.append(TableRow(row.title, row.small, row.kind, (), row.reason))
             continue
         cells = [Cell(f"{row.rate:,.0f}" if row.rate else "–", sort=row.rate)] if rated else []
         for name, card in metrics.items():
             cells.append(_score(row, name, card, best[name], reasons))
-        lines.append(TableRow(row.title, row.note, row.kind, tuple(cells)))
+        lines.append(TableRow(row.title, row.small, row.kind, tuple(cells)))
     columns = [Column("bit/s")] if rated else []
     columns += [_column(name, card) for name, card in metrics.items()]
     bootstrap, data = results["bootstrap"], results["data"]
