@@ -74,7 +74,9 @@ def results() -> dict:
             "about": about if name.startswith("peer") else None,
         }
     absent = {"status": "not run", "reason": "weights of DAC are not at hand"}
-    systems["peer_dac_1k"] = {**absent, "metrics": dict.fromkeys(("wer", "mel", "sim"), absent), "utterances": {}}
+    dac = {"name": "DAC, 2 codebooks", "version": "5.23.0", "weights": "random", "note": ""}
+    cells = dict.fromkeys(("wer", "mel", "sim"), absent)
+    systems["peer_dac_1k"] = {**absent, "metrics": cells, "utterances": {}, "rate": None, "about": dac}
     interval = {"value": 0.02, "low": 0.01, "high": 0.03, "count": 3}
     use = {"status": "measured", "tokens": 60, "sizes": [8, 8], "used": [1.0, 0.5], "perplexity": [7.0, 3.5]}
     difference = {**cell(-0.1), "p_value": 0.01, "first_is_better": True, "intervals_overlap": False}

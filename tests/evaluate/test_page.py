@@ -304,6 +304,11 @@ def test_score_table():
     dac = next(row for row in table.rows if row.reason)
     assert dac.reason == "weights of DAC are not at hand" and dac.cells == ()
     assert table.reasons == ("no encoder here",)
+    assert (rows["reconstruction"].small, dac.small) == ("", "5.23.0, random weights")
+
+
+def test_settings_of_a_codec_are_one_family():
+    assert {row.family for row in table_rows(results()) if row.kind == "peer"} == {"Opus", "DAC"}
 
 
 def test_rates_of_results_before_rows_had_them():

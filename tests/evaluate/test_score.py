@@ -150,6 +150,10 @@ def test_provenance_without_a_host_name(scored):
     assert results["tokenizer"]["config_hash"] in page
 
 
+def test_transcripts_stand_beside_the_scores(scored, synthesized, data_dir):
+    assert read_transcripts(synthesized / "text") == read_transcripts(data_dir / "text")
+
+
 def test_pictures(scored, synthesized):
     from PIL import Image
 

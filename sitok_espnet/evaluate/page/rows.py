@@ -45,11 +45,9 @@ def table_rows(results: Mapping) -> list[Row]:
 def _row(results: Mapping, key: str, content: Mapping) -> Row:
     about = content.get("about") or {}
     title = row_title(key)
-    weights = about.get("weights")
-    small = [
-        f"version {about['version']}" if about.get("version") else "",
-        f"{weights} weights" if weights in ("random", "pretrained") else "",
-    ]
+    small, weights = [about.get("version") or ""], f"{about.get('weights')} weights"
+    if weights in ("random weights", "pretrained weights") and weights not in small[0]:
+        small.append(weights)
     kind = _kind(key)
     return Row(
         key=key,
