@@ -81,6 +81,8 @@ def test_it_fits_the_window(opened):
         details.nth(index).evaluate("(box) => { box.open = true; }")
     width, window = opened.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= window
+    ticks = opened.evaluate("[...document.querySelectorAll('.spectrogram b')].map((tick) => tick.offsetHeight)")
+    assert len(ticks) > 0 and max(ticks) == min(ticks)  # none of them is broken into two lines
     # What is wider scrolls inside its own frame, with its first column in place.
     frame = opened.locator(".scroll").first
     first = frame.locator("tbody th").first
