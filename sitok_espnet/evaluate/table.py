@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
-from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_section
+from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
 
 TITLES = {
     "original": "original",
@@ -153,8 +153,7 @@ def verdict(cell: Mapping) -> str:
 
 
 def _provenance(results: Mapping) -> str:
-    model = model_text(results)
-    return "\n".join(provenance_lines(results.get("provenance", {})) + ([f"- model: {model}"] if model else []))
+    return "\n".join(provenance_lines(results.get("provenance", {})) + model_line(results))
 
 
 def _verification(results: Mapping) -> str:

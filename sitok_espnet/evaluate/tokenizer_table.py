@@ -142,6 +142,12 @@ def tokenizer_remarks(results: Mapping) -> list[str]:
     return remarks
 
 
+def model_line(results: Mapping) -> list[str]:
+    """The line of the provenance that names the model; none where there is no tokenizer."""
+    text = model_text(results)
+    return [f"- model: {text}"] if text else []
+
+
 def model_text(results: Mapping) -> str:
     """Hashes, size and vocoder of the scored model in one phrase; empty where there is no tokenizer."""
     card = results.get("tokenizer")
