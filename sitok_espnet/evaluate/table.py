@@ -138,7 +138,7 @@ def _comparisons(results: Mapping) -> str:
     header += ["the first is", "own intervals"]
     remark = (
         "p values are two-sided: of the paired bootstrap, and of a paired randomisation test that swaps the two "
-        f"systems utterance by utterance. Holm: the latter, adjusted for the {len(pairs)} pairs compared in a metric; "
+        f"systems utterance by utterance. Holm: the latter, adjusted for all pairs measured in the metric; "
         f'"better" and "worse" are said where it is below {SIGNIFICANT}.'
     )
     table = markdown_table(header, rows)
