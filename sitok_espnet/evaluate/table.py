@@ -134,6 +134,8 @@ def _comparisons(results: Mapping) -> str:
             numbers = ["-" if value is None else f"{value:.4f}" for value in values]
             overlap = "overlap" if cell["intervals_overlap"] else "apart"
             rows.append([title, metric, cell_text(cell, _decimals(results, name)), *numbers, verdict(cell), overlap])
+    if not rows:
+        return closed_sentence(results)
     header = ["systems", "metric", "difference (paired bootstrap)", "p, bootstrap", "p, randomisation", "Holm"]
     header += ["the first is", "own intervals"]
     remark = (
