@@ -134,11 +134,13 @@ def _comparisons(results: Mapping) -> str:
             numbers = ["-" if value is None else f"{value:.4f}" for value in values]
             overlap = "overlap" if cell["intervals_overlap"] else "apart"
             rows.append([title, metric, cell_text(cell, _decimals(results, name)), *numbers, verdict(cell), overlap])
+    if not rows:
+        return closed_sentence(results)
     header = ["systems", "metric", "difference (paired bootstrap)", "p, bootstrap", "p, randomisation", "Holm"]
     header += ["the first is", "own intervals"]
     remark = (
         "p values are two-sided: of the paired bootstrap, and of a paired randomisation test that swaps the two "
-        f"systems utterance by utterance. Holm: the latter, adjusted for the {len(pairs)} pairs compared in a metric; "
+        f"systems utterance by utterance. Holm: the latter, adjusted for all pairs measured in the metric; "
         f'"better" and "worse" are said where it is below {SIGNIFICANT}.'
     )
     table = markdown_table(header, rows)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sitok_espnet.evaluate.markdown import cell_text, machine_text, markdown_table, steps_text
 
 PERCENTILE = "percentile_95"
+MOSTLY = 0.5  # of the pairs seen once: the conditional entropy says how small the sample is
 
 
 def tokenizer_section(results: Mapping) -> str:
@@ -65,11 +66,14 @@ def _entropy(rate: Mapping | None, title: str) -> list[list[str]]:
         f"{_listed(rate['corrected_bits_per_token'])})"
     )
     once = ", ".join(f"{share:.0%}" for share in rate["pairs_seen_once"])
-    given = f"{rate['conditional_bits_per_second']:.1f} bits/s "
-    given += f"({_listed(rate['conditional_bits_per_token'])} bits a token; "
+    details = f"{rate['conditional_bits_per_second']:.1f} bits/s "
+    details += f"({_listed(rate['conditional_bits_per_token'])} bits a token; "
     if rate["half_conditional_bits_per_token"]:
-        given += f"on half of the utterances {_listed(rate['half_conditional_bits_per_token'])}; "
-    given += f"{rate['pairs']:,} pairs, seen once: {once})"
+        details += f"on half of the utterances {_listed(rate['half_conditional_bits_per_token'])}; "
+    details += f"{rate['pairs']:,} pairs, seen once: {once})"
+    # A number that only counts the sample must not be quoted as one of the tokens.
+    meaningless = max(rate["pairs_seen_once"]) > MOSTLY
+    given = f"no estimate: too few tokens; counted {details}" if meaningless else details
     return [[names[0], plain], [names[1], given]]
 
 

@@ -45,7 +45,7 @@ COUNTERPARTS: Mapping[str, tuple[dict, str]] = {
     "sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
     "wavlm_sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
     "dnsmos": (_mos("dnsmos"), "the same model"),
-    "utmos": (_mos("utmos"), "the same model"),
+    "utmos": (_mos("utmos"), "VERSA fetches its own copy"),
     "stoi": ({"name": "stoi"}, "the same package, at the files' own rate"),
     "estoi": ({"name": "estoi"}, "the same package, at the files' own rate"),
     "pesq": ({"name": "pesq"}, "the same package"),
