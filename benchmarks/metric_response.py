@@ -7,6 +7,7 @@ each metric, per second of speech.
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,7 @@ def response(
             for number, (item, text) in enumerate(zip(speech, texts, strict=True))
         ]
         table[damage] = {name: corpus_value(metric, samples) for name, metric in metrics.items()}
+        logging.info("%s: %s", damage, {name: cell.value for name, cell in table[damage].items()})
     return table
 
 
@@ -154,6 +156,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     items = sorted(read_scp(args.data_dir / "wav.scp"), key=lambda item: item.utt)
     texts = read_transcripts(args.data_dir / "text")
