@@ -34,8 +34,19 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # Stage 8. Speaker similarity also needs resemblyzer, which cannot be declared: it requires `webrtcvad`, which does
     # not import with today's setuptools. `webrtcvad-wheels` replaces it, and `make setup` then runs
-    # `pip install --no-deps resemblyzer`.
-    "eval": ["librosa", "onnxruntime", "pocketsphinx", "pystoi", "speechmos", "webrtcvad-wheels"],
+    # `pip install --no-deps resemblyzer`; and pesq, which has no wheels and needs a C compiler: it is tried by itself,
+    # so that a machine without one lacks a metric and not the whole environment.
+    "eval": [
+        "av",
+        "librosa",
+        "onnxruntime",
+        "pocketsphinx",
+        "pystoi",
+        "snac",
+        "speechmos",
+        "transformers>=5,<6",
+        "webrtcvad-wheels",
+    ],
     # Corpus preparation: decoding G.722, spelling numbers.
     "data": ["av", "num2words"],
     # The speech language model (to come) starts from pretrained text models.
