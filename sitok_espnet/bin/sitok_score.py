@@ -42,11 +42,11 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
-    from sitok_espnet.evaluate.earlier import row_order
     from sitok_espnet.evaluate.files import read_json, write_json, write_text
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.plots import draw_utterances
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
+    from sitok_espnet.evaluate.rate_plot import RATE_FILES, write_rate_quality
     from sitok_espnet.evaluate.report import Request, build_results, measure
     from sitok_espnet.evaluate.synthesis import TOKENIZER
     from sitok_espnet.evaluate.table import render
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     request = Request(
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
-        systems=tuple(args.systems or row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()))),
+        systems=tuple(args.systems or all_rows(card)),
         metrics=tuple(args.metrics or METRICS),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         seed=args.seed,
         processes=args.nj,
     )
-    for name in (RESULTS, PAGE):  # what is there is of another call: it must not outlive one that fails
+    for name in (RESULTS, PAGE, *RATE_FILES):  # what is there is of another call: it must not outlive one that fails
         (request.eval_dir / name).unlink(missing_ok=True)
     scores = measure(request)
     results = build_results(request, scores)
@@ -82,7 +82,15 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     page = render(results)
     write_text(request.eval_dir / PAGE, page)
     print(page)
+    write_rate_quality(results, request.eval_dir)
     draw_utterances(scores.references, scores.audio, scores.texts, args.spectrograms, request.eval_dir / "spectrograms")
+
+
+def all_rows(card: dict) -> list[str]:
+    """All rows that a synthesis with this card made."""
+    from sitok_espnet.evaluate.earlier import row_order
+
+    return row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()), card.get("peers", ()))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from sitok_espnet.evaluate.files import read_json, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.metrics.error_rate import edit_errors
+from sitok_espnet.evaluate.peers import PREFIX
+from sitok_espnet.evaluate.rates import row_costs
 from sitok_espnet.evaluate.text import normalize_characters, normalize_words
 from sitok_espnet.inputs import AudioInput, read_scp
 from sitok_espnet.tokens import open_tokens
@@ -134,6 +136,16 @@ def _attempt(make: Callable[[], dict]) -> dict:
 
 
 def _system(request: Request, scores: Scores, system: str) -> dict:
+    return _scores(request, scores, system) | _costs(request, system)
+
+
+def _costs(request: Request, system: str) -> dict:
+    card = request.eval_dir / synthesis.TOKENIZER
+    card = read_json(card) if card.is_file() else {}
+    return row_costs(request.eval_dir / system, card, request.resamples, request.seed)
+
+
+def _scores(request: Request, scores: Scores, system: str) -> dict:
     if system in scores.missing_systems:
         reason = not_run(scores.missing_systems[system])
         return {**reason, "metrics": dict.fromkeys(request.metrics, reason), "utterances": {}}
@@ -264,7 +276,14 @@ def _speed(request: Request) -> dict:
 
 def _pairs(request: Request) -> list[tuple[str, str]]:
     pairs = [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
-    return pairs + [(REFINED, row) for row in request.systems if earlier_name(row)]
+    pairs += [(REFINED, row) for row in request.systems if earlier_name(row)]
+    # A peer with random weights has a speed but nothing to compare.
+    heard = [row for row in request.systems if row.startswith(PREFIX) and not _random_weights(request, row)]
+    return pairs + [(REFINED, row) for row in heard]
+
+
+def _random_weights(request: Request, row: str) -> bool:
+    return (_costs(request, row)["about"] or {}).get("weights") == "random"
 
 
 def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:

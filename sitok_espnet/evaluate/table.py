@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
+from sitok_espnet.evaluate.peers import peer_title
 
 TITLES = {
     "original": "original",
@@ -19,10 +20,10 @@ SIGNIFICANT = 0.05
 
 
 def row_title(system: str) -> str:
-    """``reconstruction_unrefined`` -> "reconstruction, unrefined"."""
+    """``reconstruction_unrefined`` -> "reconstruction, unrefined"; ``peer_opus_6k`` -> "Opus, 6 kbit/s"."""
     if name := earlier_name(system):
         return f"{TITLES[REFINED]}, {name.replace('_', ' ')}"
-    return TITLES.get(system, system)
+    return TITLES.get(system) or peer_title(system) or system
 
 
 def render(results: Mapping) -> str:
@@ -34,6 +35,7 @@ def render(results: Mapping) -> str:
         _legend(results),
         "## Tokenizer",
         _tokenizer_table(results),
+        _peers_section(results),
         "## Comparisons",
         _comparisons(results),
         "## Provenance",
@@ -79,15 +81,24 @@ def _decimals(results: Mapping, name: str) -> int:
 def _systems_table(results: Mapping) -> str:
     metrics = results["metrics"]
     arrows = {"higher is better": " ↑", "lower is better": " ↓"}
-    header = ["system"]
+    rated = any(content.get("rate") for content in results["systems"].values())
+    header = ["system", *(["bit/s"] if rated else [])]
     header += [
         card.get("title", name.upper()) + arrows.get(card.get("direction"), "") for name, card in metrics.items()
     ]
     rows = []
     for system, content in results["systems"].items():
         cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
-        rows.append([row_title(system), *cells])
+        rows.append([row_title(system), *([rate_text(content.get("rate"))] if rated else []), *cells])
     return markdown_table(header, rows)
+
+
+def rate_text(rate: Mapping | None) -> str:
+    """Bits a second, in brackets what the setting promises where that is another number."""
+    if rate is None:
+        return "-"
+    text, nominal = f"{rate['bits_per_second']:,.0f}", rate["nominal"]
+    return text if nominal is None or f"{nominal:,.0f}" == text else f"{text} (nominal {nominal:,.0f})"
 
 
 def _legend(results: Mapping) -> str:
@@ -115,6 +126,9 @@ def _notes(results: Mapping) -> list[str]:
             notes += [f"{name} of {title}: {text}." for text in _grouped(cell.get("notices", {}))]
         if clipped := content.get("samples_clipped"):
             notes.append(f"{title}: audio beyond [-1, 1] was clipped when written in {_some(sorted(clipped))}.")
+    sources = {content["rate"]["source"] for content in results["systems"].values() if content.get("rate")}
+    if sources:
+        notes.insert(0, f'bit/s: {" or ".join(sorted(sources))}; "-": no code, or a control.')
     if dash:
         notes.insert(0, '"-": the original compared with itself is perfect by construction.')
     return notes
@@ -175,6 +189,27 @@ def _tokenizer_table(results: Mapping) -> str:
     return table
 
 
+def _peers_section(results: Mapping) -> str:
+    """Versions, weights and speed of other codecs; empty where there are none."""
+    peers = {row: content for row, content in results["systems"].items() if content.get("about")}
+    rows = []
+    for row, content in peers.items():
+        about, speed = content["about"], content.get("speed")
+        factors = ["-", "-"]
+        if speed:
+            factors = [cell_text({"status": "measured", **speed[part]}, 4) for part in ("encode", "decode")]
+        rows.append(
+            [row_title(row), about["version"], about["weights"], rate_text(content["rate"]), *factors, about["note"]]
+        )
+    if not rows:
+        return ""
+    header = ["codec", "version", "weights", "bit/s", "real-time factor, encode", "real-time factor, decode", "note"]
+    timed = {(s["device"], s["threads"], s["batch"]) for c in peers.values() if (s := c.get("speed"))}
+    ways = " or ".join(f"{batch}, on {device} with {threads} threads" for device, threads, batch in sorted(timed))
+    table = markdown_table(header, rows)
+    return f"## Other codecs\n\n{table}" + (f"\n\nReal-time factor: {ways}, resampling included." if ways else "")
+
+
 def steps_text(steps: int | None) -> str:
     """Solver steps in words; None is a decoder that does not iterate."""
     return "one pass" if steps is None else f"{steps} steps"
@@ -197,7 +232,7 @@ def _comparisons(results: Mapping) -> str:
     for pair in results["comparisons"]:
         for name in measured:
             cell = pair["metrics"][name]
-            title = f"{pair['first']} - {pair['second']}".replace("_", " ")
+            title = " - ".join(_short_title(pair[side]) for side in ("first", "second"))
             if cell["status"] == "not run":
                 rows.append([title, results["metrics"][name]["title"], cell_text(cell, 3), "-", "-", "-"])
                 continue
@@ -219,6 +254,10 @@ def _comparisons(results: Mapping) -> str:
         way = cell_text(closed, 3)
     sentence = f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
     return markdown_table(header, rows) + "\n\n" + sentence
+
+
+def _short_title(system: str) -> str:
+    return peer_title(system) or system.replace("_", " ")
 
 
 def verdict(cell: Mapping) -> str:

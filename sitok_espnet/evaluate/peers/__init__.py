@@ -66,4 +66,14 @@ def peer_title(row: str) -> str | None:
     return f"{PEERS[codec].title}, {PEERS[codec].label_of(key)}"
 
 
-__all__ = ["PEERS", "AbsPeer", "Coded", "PeerUnavailable", "build_peer", "parse_peer", "peer_row", "peer_title"]
+__all__ = [
+    "PEERS",
+    "PREFIX",
+    "AbsPeer",
+    "Coded",
+    "PeerUnavailable",
+    "build_peer",
+    "parse_peer",
+    "peer_row",
+    "peer_title",
+]
