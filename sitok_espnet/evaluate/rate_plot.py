@@ -18,9 +18,9 @@ def rate_quality(results: Mapping) -> dict:
 
     Returns:
         {"metrics": {name: {"title", "unit", "direction", "original": value or null, "families": {family: [point]}}}}
-        with points {"row", "title", "bits_per_second", "value", "low", "high"} by rising rate. A family is what one line
-        joins: all settings of a codec ("Opus"), or the rows of the tokenizer ("SiTok"). Metrics without a point are left
-        out.
+        with points {"row", "title", "bits_per_second", "value", "low", "high"} by rising rate. A family is what one
+        line joins: all settings of a codec ("Opus"), or the rows of the tokenizer ("SiTok"). Metrics without a point
+        are left out.
     """
     metrics = {}
     for name, card in results["metrics"].items():
@@ -57,8 +57,8 @@ def _family(row: str) -> str:
 def draw_rate_quality(data: Mapping, path: Path) -> None:
     """Write the PNG (atomically).
 
-    Points of a codec are joined by a line; those of SiTok are not: they are decodings of the same codes. The line across
-    is the original recording, where the metric measures it too.
+    Points of a codec are joined by a line; those of SiTok are not: they are decodings of the same codes. The line
+    across is the original recording, where the metric measures it too.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
