@@ -109,8 +109,11 @@ class AbsNeuralPeer(AbsPeer):
         if self.folder:
             try:
                 model = self.load()
-            except (OSError, RuntimeError, ValueError, KeyError) as error:
-                raise SiTokError(f"{self.folder}: not the weights of {self.repository} ({error})") from error
+            except SiTokError:
+                raise
+            except Exception as error:  # every format of weights raises kinds of its own for a damaged file
+                reason = str(error).partition("\n")[0]
+                raise SiTokError(f"{self.folder}: not the weights of {self.repository} ({reason})") from error
         else:
             logging.warning("peer %s: %s", self.codec, self.why_random)
             with torch.random.fork_rng(devices=[]):
