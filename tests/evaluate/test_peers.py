@@ -389,6 +389,22 @@ def test_without_weights_they_are_random_and_say_so(tiny_published, tmp_path):
     np.testing.assert_array_equal(build_peer("mimi:4", tmp_path)(wav)[0], first)
 
 
+def test_the_hubs_cache_is_looked_at(tiny_published, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    folder, _ = save_tiny("mimi", tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, local_files_only: str(folder))
+    assert build_peer("mimi:3").weights == "pretrained"
+    (folder / "model.safetensors").unlink()  # a download that was cut off
+    assert build_peer("mimi:3").weights == "random"
+
+
+def test_weights_for_another_rate_are_refused(tiny_published, monkeypatch):
+    monkeypatch.setattr(PEERS["dac"], "published", TINY["dac"] | {"sampling_rate": 16000})
+    with pytest.raises(SiTokError, match="a model for 16000 Hz, expected one for 24000 Hz"):
+        build_peer("dac:2")
+
+
 def test_more_codebooks_than_the_weights_have(tiny_published):
     for name, message in (("dac:4", "has 3 codebooks, not 4"), ("mimi:5", "has 4 codebooks, not 5")):
         with pytest.raises(SiTokError, match=message):
