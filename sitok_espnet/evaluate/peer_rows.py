@@ -16,6 +16,7 @@ from sitok_espnet.evaluate.provenance import describe_machine
 from sitok_espnet.evaluate.systems import SystemUnavailable, Workshop
 
 PEER = "peer.json"
+NO_QUALITY = "random weights: speed only; the codec's note says how to get the trained ones"
 SPEED_ONLY = 5  # utterances that a codec with random weights is timed on
 
 
@@ -88,7 +89,7 @@ class PeerRow:
             if not random:
                 yield output
         if random:
-            raise SystemUnavailable(self.peer.note)
+            raise SystemUnavailable(NO_QUALITY)
 
     def write(self, folder: Path) -> None:
         """Write PEER, unless nothing was coded."""

@@ -153,11 +153,12 @@ def test_about_and_speed(scored):
 def test_random_weights_give_a_speed_and_no_quality(scored, synthesized):
     results, page = scored
     row = results["systems"]["peer_untrained_3"]
-    cell = {"status": "not run", "reason": "random weights: put them into DIR/untrained"}
+    cell = {"status": "not run", "reason": peer_rows.NO_QUALITY}
     assert row["status"] == "not run" and row["metrics"]["mel"] == cell
     assert row["about"]["weights"] == "random" and row["speed"]["encode"]["count"] == 2
     assert not (synthesized / "peer_untrained_3/wav.scp").exists()
-    assert "| Untrained, 3 | 24,000 | not run: random weights: put them into DIR/untrained |" in page
+    assert "| Untrained, 3 | 24,000 | not run: random weights: speed only" in page
+    assert "| random weights: put them into DIR/untrained |" in page
 
 
 def test_a_missing_program_is_named(scored):
