@@ -10,8 +10,8 @@ from speech_generator import write_corpus
 from sitok_espnet.bin import sitok_score, sitok_synth_systems
 from sitok_espnet.evaluate import peer_rows
 from sitok_espnet.evaluate.peers import PEERS, AbsPeer, Coded
+from sitok_espnet.evaluate.peers_table import rate_text
 from sitok_espnet.evaluate.rate_plot import draw_rate_quality, rate_quality
-from sitok_espnet.evaluate.table import rate_text
 from sitok_espnet.inputs import read_scp
 
 LEVELS = {"3": 3, "6": 6}
