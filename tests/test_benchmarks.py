@@ -9,7 +9,7 @@ import yaml
 from speech_generator import speech
 from tiny import TINY, tiny_config
 
-from benchmarks import decoders, streaming
+from benchmarks import decoders, peers, streaming
 
 
 def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
@@ -63,3 +63,21 @@ def test_decoder_benchmark_compares_decoders_of_one_size(tmp_path, monkeypatch, 
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_config(decoder="regression")))
     with pytest.raises(SystemExit, match="decoder must be flow_matching, it is regression"):
         decoders.main()
+
+
+def test_peer_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "a.wav", speech(1.0), 24000, "FLOAT")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no programs of codec2
+    arguments = ["--model", str(tiny_model_dir), "-o", str(tmp_path / "r.json"), "--seconds", "0.5", "--repeats", "1"]
+    peers.main([*arguments, "--steps", "2", "1", "--peers", "opus:6", "codec2:1200", "--", str(tmp_path / "a.wav")])
+    result = json.loads((tmp_path / "r.json").read_text())
+    rows = {row["way"]: row for row in result["rows"]}
+    assert list(rows) == ["SiTok, 2 steps", "SiTok, 1 step", "Opus, 6 kbit/s"]
+    assert rows["SiTok, 2 steps"]["encode_ratio"] == rows["SiTok, 2 steps"]["decode_ratio"] == 1
+    assert rows["SiTok, 1 step"]["bits_per_second"] == 75 and rows["Opus, 6 kbit/s"]["bits_per_second"] == 6000
+    opus = rows["Opus, 6 kbit/s"]
+    assert opus["decode_ratio"] == opus["decode"] / rows["SiTok, 2 steps"]["decode"]
+    assert "apt-get install codec2" in result["missing"]["Codec2, mode 1200"]
+    table = capsys.readouterr().out
+    assert "| SiTok, 1 step | trained | " in table and "Codec2, mode 1200: not run: " in table
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()

@@ -43,7 +43,6 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
-    from sitok_espnet.evaluate.earlier import row_order
     from sitok_espnet.evaluate.files import read_json
     from sitok_espnet.evaluate.metrics import METRICS
     from sitok_espnet.evaluate.request import Request
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     request = Request(
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
-        systems=tuple(args.systems or row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()))),
+        systems=tuple(args.systems or all_rows(card)),
         metrics=tuple(args.metrics or [*METRICS, *(["sim_prompt"] if args.prompts else [])]),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,
@@ -68,6 +67,13 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         prompts=Path(args.prompts) if args.prompts else None,
     )
     print(write_results(request, MODULE, arguments, args.spectrograms)[1])
+
+
+def all_rows(card: dict) -> list[str]:
+    """All rows that a synthesis with this card made."""
+    from sitok_espnet.evaluate.earlier import row_order
+
+    return row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()), card.get("peers", ()))
 
 
 if __name__ == "__main__":

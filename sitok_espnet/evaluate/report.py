@@ -9,9 +9,11 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics, synthesis
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
-from sitok_espnet.evaluate.files import read_transcripts
+from sitok_espnet.evaluate.files import read_json, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import Measurement, MetricContext, build_metric
+from sitok_espnet.evaluate.peers import PREFIX
+from sitok_espnet.evaluate.rates import row_costs
 from sitok_espnet.evaluate.request import Request, Scores, attempt, not_run
 from sitok_espnet.evaluate.significance import holm
 from sitok_espnet.evaluate.text import normalize_words
@@ -78,6 +80,16 @@ def build_results(request: Request, scores: Scores) -> dict:
 
 
 def _system(request: Request, scores: Scores, system: str) -> dict:
+    return _scores(request, scores, system) | _costs(request, system)
+
+
+def _costs(request: Request, system: str) -> dict:
+    card = request.eval_dir / synthesis.TOKENIZER
+    card = read_json(card) if card.is_file() else {}
+    return row_costs(request.eval_dir / system, card, request.resamples, request.seed)
+
+
+def _scores(request: Request, scores: Scores, system: str) -> dict:
     if system in scores.missing_systems:
         reason = not_run(scores.missing_systems[system])
         return {**reason, "metrics": dict.fromkeys(request.metrics, reason), "utterances": {}}
@@ -124,7 +136,14 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
     if not request.tokenizer:
         return list(combinations([row for row in request.systems if row != "original"], 2))
     pairs = [*COMPARISONS, *([VOCODERS] if set(VOCODERS) <= set(request.systems) else [])]
-    return pairs + [(REFINED, row) for row in request.systems if earlier_name(row)]
+    pairs += [(REFINED, row) for row in request.systems if earlier_name(row)]
+    # A peer with random weights has a speed but nothing to compare.
+    heard = [row for row in request.systems if row.startswith(PREFIX) and not _random_weights(request, row)]
+    return pairs + [(REFINED, row) for row in heard]
+
+
+def _random_weights(request: Request, row: str) -> bool:
+    return (_costs(request, row)["about"] or {}).get("weights") == "random"
 
 
 def _comparisons(request: Request, scores: Scores) -> list[dict]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
+from sitok_espnet.evaluate.peers import peer_title
+from sitok_espnet.evaluate.peers_table import peers_section, rate_text
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
 
 TITLES = {
@@ -22,10 +24,10 @@ REMARKS = 4  # different ones on a page for one cell
 
 
 def row_title(system: str) -> str:
-    """``reconstruction_unrefined`` -> "reconstruction, unrefined"."""
+    """``reconstruction_unrefined`` -> "reconstruction, unrefined"; ``peer_opus_6k`` -> "Opus, 6 kbit/s"."""
     if name := earlier_name(system):
         return f"{TITLES[REFINED]}, {name.replace('_', ' ')}"
-    return TITLES.get(system, system)
+    return TITLES.get(system) or peer_title(system) or system
 
 
 def render(results: Mapping) -> str:
@@ -37,6 +39,7 @@ def render(results: Mapping) -> str:
         "\n".join(f"- {line}" for line in legend_lines(results)),
         _verification(results),
         tokenizer_section(results),
+        peers_section(results),
         _comparisons(results),
         "## Provenance",
         _provenance(results),
@@ -60,14 +63,15 @@ def _decimals(results: Mapping, name: str) -> int:
 def _systems_table(results: Mapping) -> str:
     metrics = results["metrics"]
     arrows = {"higher is better": " ↑", "lower is better": " ↓"}
-    header = ["system"]
+    rated = any(content.get("rate") for content in results["systems"].values())
+    header = ["system", *(["bit/s"] if rated else [])]
     header += [
         card.get("title", name.upper()) + arrows.get(card.get("direction"), "") for name, card in metrics.items()
     ]
     rows = []
     for system, content in results["systems"].items():
         cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
-        rows.append([row_title(system), *cells])
+        rows.append([row_title(system), *([rate_text(content.get("rate"))] if rated else []), *cells])
     return markdown_table(header, rows)
 
 
@@ -96,6 +100,9 @@ def _notes(results: Mapping) -> list[str]:
             notes += [f"{name} of {title}: {text}." for text in _grouped(cell.get("notices", {}))]
         if clipped := content.get("samples_clipped"):
             notes.append(f"{title}: audio beyond [-1, 1] was clipped when written in {_some(sorted(clipped))}.")
+    sources = {content["rate"]["source"] for content in results["systems"].values() if content.get("rate")}
+    if sources:
+        notes.insert(0, f'bit/s: {" or ".join(sorted(sources))}; "-": no code, or a control.')
     if dash:
         notes.insert(0, '"-": the original compared with itself is perfect by construction.')
     return notes

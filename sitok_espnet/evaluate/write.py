@@ -1,4 +1,4 @@
-"""Measure an evaluation directory and leave its pages: results.json, RESULTS.md, spectrograms."""
+"""Measure an evaluation directory and leave its pages: results.json, RESULTS.md, rate/quality, spectrograms."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from sitok_espnet import __version__
 from sitok_espnet.evaluate.files import write_json, write_table, write_text
 from sitok_espnet.evaluate.plots import draw_utterances
 from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
+from sitok_espnet.evaluate.rate_plot import RATE_FILES, write_rate_quality
 from sitok_espnet.evaluate.report import build_results, measure
 from sitok_espnet.evaluate.request import Request
 from sitok_espnet.evaluate.table import render
@@ -21,7 +22,7 @@ def write_results(request: Request, module: str, arguments: Sequence[str], spect
         module, arguments: the command that does this, for the provenance.
         spectrograms: number of utterances to draw.
     """
-    for name in (RESULTS, PAGE):  # what is there is of another call: it must not outlive one that fails
+    for name in (RESULTS, PAGE, *RATE_FILES):  # what is there is of another call: it must not outlive one that fails
         (request.eval_dir / name).unlink(missing_ok=True)
     scores = measure(request)
     results = build_results(request, scores)
@@ -36,5 +37,6 @@ def write_results(request: Request, module: str, arguments: Sequence[str], spect
     write_json(request.eval_dir / RESULTS, results)
     page = render(results)
     write_text(request.eval_dir / PAGE, page)
+    write_rate_quality(results, request.eval_dir)
     draw_utterances(scores.references, scores.audio, scores.texts, spectrograms, request.eval_dir / PICTURES)
     return results, page

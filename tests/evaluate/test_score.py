@@ -100,7 +100,7 @@ def test_table_has_all_rows_and_columns(scored):
     lines = page.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("| system"))
     table = [line.strip("|").split("|") for line in lines[start : start + 2 + len(SYSTEMS)]]
-    assert {len(row) for row in table} == {1 + len(METRICS)}
+    assert {len(row) for row in table} == {2 + len(METRICS)}  # the name, the bit rate
     assert all(cell.strip() for row in table for cell in row)
     assert [row[0].strip() for row in table[2:]][:3] == ["original", "copy synthesis", "reconstruction"]
     for text in ("CTC decoder, CER", "codebook use, training dump", "25/2 x (log2(64))", "real-time factor, encode"):

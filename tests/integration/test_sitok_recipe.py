@@ -107,8 +107,8 @@ def test_results_have_every_system_and_number(recipe):
     labels = ("original", "copy synthesis", "reconstruction", "reconstruction with CFG", "untrained")
     for label in (*labels, "control: mean mel", "control: other tokens"):
         (row,) = (r for r in rows if r.startswith(f"| {label} |"))
-        cells = [c.strip() for c in row.split("|")[2:-1]]
-        assert len(cells) == 6
+        rate, *cells = [c.strip() for c in row.split("|")[2:-1]]
+        assert len(cells) == 6 and rate == ("50" if label.startswith("reconstruction") else "-")
         measured = [c for c in cells if c != "-"]
         assert len(measured) >= 3 and all("[" in c for c in measured), row
     assert len(results["systems"]) == 7

@@ -50,6 +50,8 @@ steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
+peers=""               # other codecs in the score table, as "opus:6 codec2:1200 encodec:1.5 mimi:8"
+peer_dir=data/local/peers # their programs and weights: PEER_DIR/codec2, PEER_DIR/mimi ...
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
 step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
 report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
@@ -67,6 +69,7 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . ./cmd.sh
 . "${SITOK_ROOT}/local/stage_functions.sh"
 . "${SITOK_ROOT}/local/step_curve.sh"
+. "${SITOK_ROOT}/local/peer_codecs.sh"
 
 for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
     [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
@@ -356,6 +359,7 @@ stage_8() {
         tokens=(--train_tokens "${token_dump}/${train_set}")
     fi
     set_model_opts
+    set_peer_opts
     for set in ${test_sets}; do
         out=${final_exp}/eval/${set}
         outs+=("${out}")
@@ -365,7 +369,7 @@ stage_8() {
         log "resynthesis of ${set}, log: ${out}/synth.log"
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
-            ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" \
+            ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" "${peer_opts[@]}" \
             --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
             --steps "${steps}" --cfg_scale "${cfg_scale}" ${synth_args}
         log "scores of ${set}, log: ${out}/score.log"
