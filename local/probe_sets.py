@@ -8,10 +8,12 @@ data/tasks/<task>/trials                  `enrolment test target|nontarget`, for
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,3 +133,25 @@ def check_count(found: int, expected: int, what: str, partial: bool) -> str | No
 
 def print_report(lines: Sequence[str | None]) -> None:
     print("\n".join(line for line in lines if line))
+
+
+def run_preparation(
+    description: str,
+    prepare: Callable[..., tuple[ProbeCorpus, list[str | None]]],
+    more_options: Callable[[argparse.ArgumentParser], None] | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """The command line of a corpus: ``prepare(root, partial)``, and the arguments where there are ``more_options``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--downloads", type=Path, required=True, help="the corpus")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"))
+    parser.add_argument("--partial", choices=("true", "false"), default="false", help="accept an incomplete corpus")
+    if more_options is not None:
+        more_options(parser)
+    args = parser.parse_args(argv)
+    try:
+        root, partial = args.downloads.resolve(), args.partial == "true"
+        corpus, lines = prepare(root, partial) if more_options is None else prepare(root, partial, args)
+        print_report([*lines, *corpus.write(args.data_dir)])
+    except SiTokError as error:
+        sys.exit(f"error: {error}")

@@ -67,7 +67,7 @@ class ProbeJob:
         task, card = self.task.folder, InputCard.read(self.features)
         words = ["--config", self.config, "--output_dir", self.folder, "--resume", "true"]
         words += ["--input_card", self.features / CARD, "--target_list", task / TARGET_LIST]
-        words += ["--adapter", "tokens" if card.is_tokens else "frames"]
+        words += ["--input_adapter", "tokens" if card.is_tokens else "frames"]
         if self.task.task.target == "text":
             words += ["--bpemodel", task / PIECES]
         for phase in (TRAIN, VALID):

@@ -27,7 +27,7 @@ from sitok_espnet.probes.head.language_model import LanguageModelHead
 from sitok_espnet.sitok.slots import Slot, build_slot
 
 PROBE_SLOTS: dict[str, Slot] = {
-    "adapter": Slot(AbsAdapter, {"tokens": TokenAdapter, "frames": FrameAdapter}, "tokens", ("card",)),
+    "input_adapter": Slot(AbsAdapter, {"tokens": TokenAdapter, "frames": FrameAdapter}, "tokens", ("card",)),
     "body": Slot(
         AbsBody,
         {
@@ -60,12 +60,14 @@ def build_probe(config: Mapping[str, Any]) -> ProbeModel:
     if not content or not config.get("target_list"):
         raise SiTokError("a probe needs an input card (--input_card, stage 4) and its targets (--target_list, stage 3)")
     card = InputCard(**{**content, "codebook_sizes": tuple(content["codebook_sizes"])})
-    name = config.get("adapter", PROBE_SLOTS["adapter"].default)
-    chosen = PROBE_SLOTS["adapter"].choices.get(name)
+    name = config.get("input_adapter", PROBE_SLOTS["input_adapter"].default)
+    chosen = PROBE_SLOTS["input_adapter"].choices.get(name)
     if chosen is not None and not chosen.accepts(card):
-        fitting = [key for key, choice in PROBE_SLOTS["adapter"].choices.items() if choice.accepts(card)]
-        raise SiTokError(f"adapter {name} cannot read the input {card.input}: --adapter {' or '.join(fitting)}")
-    adapter = build_slot("adapter", config, PROBE_SLOTS, card=card)
+        fitting = [key for key, choice in PROBE_SLOTS["input_adapter"].choices.items() if choice.accepts(card)]
+        raise SiTokError(
+            f"input_adapter {name} cannot read the input {card.input}: --input_adapter {' or '.join(fitting)}"
+        )
+    adapter = build_slot("input_adapter", config, PROBE_SLOTS, card=card)
     body = build_slot("body", config, PROBE_SLOTS, input_size=adapter.output_size())
     targets = list(config["target_list"])
     head = build_slot("head", config, PROBE_SLOTS, input_size=body.output_size(), num_targets=len(targets))

@@ -83,5 +83,7 @@ def write_task(folder: Path, kind: str, sets: dict[str, dict[str, str]], trials=
 
 def write_config(path: Path, body: str = "time_pooling", head: str = "softmax", **changes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"adapter_conf": {"size": 8}, "body": body, "head": head, **TRAINER, **changes}))
+    path.write_text(
+        yaml.safe_dump({"input_adapter_conf": {"size": 8}, "body": body, "head": head, **TRAINER, **changes})
+    )
     return path

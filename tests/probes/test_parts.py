@@ -32,7 +32,12 @@ SMALL = {
 
 def small_config(body: str, head: str, card: dict = MEL, **changes) -> dict:
     adapter = "tokens" if card["codebook_sizes"] else "frames"
-    config = {"adapter": adapter, "adapter_conf": {"size": 8}, "body": body, "body_conf": SMALL.get(body, {})}
+    config = {
+        "input_adapter": adapter,
+        "input_adapter_conf": {"size": 8},
+        "body": body,
+        "body_conf": SMALL.get(body, {}),
+    }
     return {**config, "head": head, "card": card, "target_list": NAMES, **changes}
 
 
@@ -60,7 +65,7 @@ def test_every_shipped_yaml_builds_for_every_input(path, card):
     config = yaml.safe_load(path.read_text())
     adapter = "tokens" if card["codebook_sizes"] else "frames"
     with torch.device("meta"):
-        model = build_probe({**config, "adapter": adapter, "card": card, "target_list": NAMES})
+        model = build_probe({**config, "input_adapter": adapter, "card": card, "target_list": NAMES})
     assert sum(p.numel() for p in model.parameters()) > 0
     assert config["best_model_criterion"] == [["valid", "error", "min"]]
 
@@ -131,8 +136,8 @@ def test_token_adapter_is_a_weighted_sum_of_the_codebooks_rows():
     [
         ({"head": "ctc", "body": "time_pooling"}, "head ctc reads frames.*bilstm"),
         ({"head": "softmax", "body": "bilstm", "body_conf": {}}, "one vector an utterance.*time_pooling"),
-        ({"adapter": "tokens"}, "cannot read the input mel: --adapter frames"),
-        ({"adapter_conf": {"width": 3}}, "unknown keys: width"),
+        ({"input_adapter": "tokens"}, "cannot read the input mel: --input_adapter frames"),
+        ({"input_adapter_conf": {"width": 3}}, "unknown keys: width"),
         ({"body": "mamba"}, "unknown choice 'mamba'"),
         ({"card": None}, "input card"),
         ({"body": "ecapa_tdnn", "body_conf": {"channels": 10, "scale": 4}}, "multiple of scale"),

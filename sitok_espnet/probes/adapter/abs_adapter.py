@@ -1,4 +1,4 @@
-"""Contract of the adapter slot."""
+"""Contract of the input_adapter slot (`--adapter` is ESPnet's own, for fine-tuning)."""
 
 from abc import ABC, abstractmethod
 

@@ -25,7 +25,7 @@ class TokenAdapter(AbsAdapter):
     def __init__(self, card: InputCard, size: int = 256, combine: str = "attention", dropout: float = 0.0):
         super().__init__()
         if combine not in COMBINE:
-            raise SiTokError(f"adapter_conf combine must be {' or '.join(COMBINE)}, got {combine!r}")
+            raise SiTokError(f"input_adapter_conf combine must be {' or '.join(COMBINE)}, got {combine!r}")
         sizes = card.codebook_sizes
         self.size = size
         self.table = nn.Embedding(sum(sizes), size)

@@ -4,10 +4,10 @@ set -euo pipefail
 
 . ./path.sh
 . ./db.sh
-asterisk=${ASTERISK}
-fillets=${FILLETS}
+asterisk_raw=${ASTERISK}
+fillets_raw=${FILLETS}
 downloads="" # the parent recipes fetch the corpora
 . "${SITOK_ROOT}/local/parse_options.sh"
 
 [ -z "${downloads}" ] || echo "local/data.sh: --downloads is not used here: see ../sitok1"
-python3 local/prepare_tasks.py --asterisk "${asterisk}" --fillets "${fillets}" --data_dir data
+python3 local/prepare_tasks.py --asterisk "${asterisk_raw}" --fillets "${fillets_raw}" --data_dir data

@@ -22,7 +22,7 @@ from sitok_espnet.evaluate.verification import make_trials
 SETS = {"train": ("train",), "valid": ("dev",), "test": ("test", "test_es", "test_fr", "test_it", "test_ru")}
 # What is said often enough in the training prompts, and at all in the others.
 KEYWORDS = "call conference enter message number one please pound press three two your".split()
-SPEAKER_LIMIT = 500  # training utterances of a voice, so that none outweighs the others
+TRAIN_LIMIT = 150  # training utterances of a language or voice: none outweighs the others, and a CPU is enough
 FILLETS_VOICES = ("fillets-cs-big", "fillets-cs-small")
 
 LANGUAGE_NOTE = (
@@ -62,10 +62,20 @@ class Source:
         return {utt: value for name in names for utt, value in self.table(name, file).items()}
 
 
+def limited(labels: dict[str, str]) -> dict[str, str]:
+    """At most TRAIN_LIMIT utterances of each label, the same ones whatever else is asked of them."""
+    kept: dict[str, str] = {}
+    for label in sorted(set(labels.values())):
+        mine = sorted((utt for utt in labels if labels[utt] == label), key=hash_share)
+        kept.update(dict.fromkeys(mine[:TRAIN_LIMIT], label))
+    return kept
+
+
 def language_tasks(corpus: ProbeCorpus, source: Source) -> None:
     five, pair = TaskSets("language", LANGUAGE_NOTE), TaskSets("language", PAIR_NOTE)
     for phase, names in SETS.items():
         labels = source.merged(names, "utt2lang")
+        labels = limited(labels) if phase == "train" else labels
         five.sets[phase] = labels
         pair.sets[phase] = {utt: lang for utt, lang in labels.items() if lang in ("en", "es")}
     corpus.tasks["language"], corpus.tasks["language_en_es"] = five, pair
@@ -91,9 +101,7 @@ def speaker_task(corpus: ProbeCorpus, source: Source, fillets: Source | None) ->
         ]
         groups.append(tuple(ours))
     for train, valid, test in groups:
-        for speaker in sorted(set(train.values())):
-            mine = sorted((u for u in train if train[u] == speaker), key=hash_share)[:SPEAKER_LIMIT]
-            task.sets["train"].update(dict.fromkeys(mine, speaker))
+        task.sets["train"].update(limited(train))
         task.sets["valid"].update(valid)
         task.sets["test"].update(test)
         made = make_trials(test)
