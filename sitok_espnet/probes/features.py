@@ -22,8 +22,9 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json, write_text
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput, load_at_rate
-from sitok_espnet.probes.card import CARD, CONTINUOUS, FRAME_INPUTS, MEL, InputCard
+from sitok_espnet.probes.card import CARD, CONTINUOUS, FRAME_INPUTS, MEL, TOKENS, InputCard
 from sitok_espnet.probes.store import INDEX
+from sitok_espnet.tokens import open_tokens
 
 PLAN = "plan.json"
 
@@ -146,11 +147,8 @@ def _finish(tokenizer: SiTok, folder: Path, name: str, num_shards: int) -> None:
 
 def write_token_card(folder: Path) -> None:
     """The card of a finished token dump, from its manifest."""
-    from sitok_espnet.probes.card import TOKENS
-    from sitok_espnet.tokens import open_tokens
-
     manifest = open_tokens(folder).manifest
-    InputCard(
+    card = InputCard(
         TOKENS,
         manifest["num_codebooks"],
         manifest["frame_rate"],
@@ -158,4 +156,6 @@ def write_token_card(folder: Path) -> None:
         manifest["codes_hash"],
         manifest["num_utterances"],
         tuple(manifest["codebook_sizes"]),
-    ).write(folder)
+    )
+    if not (folder / CARD).is_file() or InputCard.read(folder) != card:
+        card.write(folder)
