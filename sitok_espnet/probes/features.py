@@ -87,7 +87,9 @@ def dump_frames(
 
 def _check_plan(folder: Path, plan: dict) -> None:
     path = folder / PLAN
-    if path.is_file() and read_json(path) != json.loads(json.dumps(plan)):
+    if path.is_file() and read_json(path) == json.loads(json.dumps(plan)):
+        return
+    if path.is_file():
         raise SiTokError(
             f"{folder} holds features of another model, list or cut: remove it to make them again, or keep both with "
             "another --dumpdir and --expdir"
@@ -112,7 +114,8 @@ def _write_shard(
         for index, found in zip(batch, frames_of(tokenizer, [wavs[i] for i in batch]), strict=True):
             frames[index] = found
     for name in FRAME_INPUTS:
-        half = [found[name].astype(np.float16) for found in frames]
+        with np.errstate(over="ignore"):  # found below, with the utterance's name
+            half = [found[name].astype(np.float16) for found in frames]
         for item, values in zip(items, half, strict=True):
             if not np.isfinite(values).all():
                 raise SiTokError(f"utterance {item.utt}: {name} has values beyond float16: is the model damaged?")

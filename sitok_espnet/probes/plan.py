@@ -90,7 +90,7 @@ class ProbeJob:
                     f"{self.task.folder / phase}: {len(missing)} utterances have no features in {self.features}, such "
                     f"as {missing[0]}: run stage 4 again"
                 )
-            # Unsorted batches follow this list: in the order of names a batch would be one speaker.
+            # Unsorted batches, and equal lengths, follow this list: in the order of names a batch would be one speaker.
             order = sorted(targets, key=lambda utterance: hashlib.sha256(utterance.encode()).digest())
             lines = [f"{utterance} {store.num_frames(utterance)}\n" for utterance in order]
             write_text(self.shape_file(phase), "".join(lines))

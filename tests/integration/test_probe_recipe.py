@@ -76,7 +76,7 @@ def run(recipe: Path, first: int, last: int, *options: str, fails: bool = False)
         "SITOK_USE_ACTIVE_PYTHON": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = ["./sitok_probe.sh", "--stage", str(first), "--stop_stage", str(last), "--nbpe", "40"]
+    command = ["./sitok_probe.sh", "--stage", str(first), "--stop_stage", str(last), "--nbpe", "28"]
     command += ["--sitok_exp", str(recipe.parents[2] / "tokenizer"), "--table_args", "--resamples 50", *options]
     done = subprocess.run(command, cwd=recipe, env=environment, capture_output=True, text=True)
     output = done.stdout + done.stderr
