@@ -158,3 +158,22 @@ def test_macro_f1_by_its_definition():
         precision, recall = hit / answered.count(c), hit / expected.count(c)
         f1.append(2 * precision * recall / (precision + recall) if hit else 0.0)
     assert macro_f1(np.array(rows, dtype=float).sum(0)) == pytest.approx(np.mean(f1))
+
+
+def test_command_line_slots_replace_the_yamls_options(places, results, tmp_path, capsys):
+    from sitok_espnet.tasks.probe import ProbeTask
+
+    config = str(places.configs[0] / "two.yaml")
+    args = ProbeTask.get_parser().parse_args(["--config", config, "--body_conf", "channels=9"])
+    assert args.body_conf == {"channels": 9, "pooled_channels": 6, "embedding_size": 6}
+    args = ProbeTask.get_parser().parse_args(["--config", config, "--body", "time_pooling"])
+    assert args.body_conf == {} and "its body_conf is dropped" in capsys.readouterr().err
+
+
+def test_a_label_that_training_has_not_seen(places):
+    from sitok_espnet.probes.targets import TargetPreprocessor
+
+    encode = TargetPreprocessor(["high", "low"], None)
+    assert encode("u", {"target": "low"})["target"].tolist() == [1]
+    with pytest.raises(SiTokError, match="utterance u: the label 'loud'"):
+        encode("u", {"target": "loud"})
