@@ -74,7 +74,7 @@ def test_tasks_of_the_mini_recipe(run, recipes):
     data = run()
     check(data / "pool")
     wavs = read_table(data / "pool/wav.scp")
-    assert wavs["fr-B-fr-train0"] == f"{recipes}/asterisk/dump/raw/train/audio/fr-B-fr-train0.flac"
+    assert wavs["fr-B-fr-dev0"] == f"{recipes}/asterisk/dump/raw/dev/audio/fr-B-fr-dev0.flac"
     languages = targets(data, "language")
     assert {p: len(m) for p, m in languages.items()} == {"train": 15, "valid": 15, "test": 15}  # 3 a language
     assert set(languages["test"].values()) == set(VOICES)

@@ -144,7 +144,8 @@ stage_5() {
     local launcher=${cuda_cmd} plan_opts
     [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
     set_plan_opts
-    write_run_sh "$(mkdir -p "${expdir}/probes" && echo "${expdir}/probes/run.sh")" 5
+    mkdir -p "${expdir}/probes"
+    write_run_sh "${expdir}/probes/run.sh" 5
     log "probes, logs: ${expdir}/probes/train.*.log, and train.log of each"
     ${launcher} --gpu "${ngpu}" JOB=1:"${probe_nj}" "${expdir}/probes/train.JOB.log" \
         ${python} -m sitok_espnet.bin.probe_sweep "${plan_opts[@]}" --ngpu "${ngpu}" --train_args "${train_args}" \
