@@ -53,7 +53,7 @@ def load_model(directory: str | Path, checkpoint: str | None = None, device: str
         SiTokError: files missing; weights of another architecture, mel or vocabulary.
     """
     directory = Path(directory)
-    config = _read_config(directory)
+    config = read_config(directory)
     if checkpoint == UNTRAINED:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(config.get("seed") or 0))
@@ -67,7 +67,8 @@ def load_model(directory: str | Path, checkpoint: str | None = None, device: str
     return LoadedModel(model.to(device).eval(), config, directory, weights, *hashes)
 
 
-def _read_config(directory: Path) -> dict[str, Any]:
+def read_config(directory: Path) -> dict[str, Any]:
+    """The configuration of an experiment or packed directory, its statistics file found; SiTokError if it has none."""
     path = directory / "config.yaml"
     if not path.is_file():
         raise SiTokError(
