@@ -145,9 +145,13 @@ def _confusion(found: Sequence[Answer], classes: Sequence[str]) -> np.ndarray:
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
-    """Mean F1 over the classes, 2 hits / (answered + there); 0 for a class that is neither. (..., 3 C) -> (...)."""
+    """Mean of F1 = 2 hits / (answered + there) over the classes that occur in either. (..., 3 C) -> (...).
+
+    A resample may lack a rare class altogether: it is left out there, not counted as a failure.
+    """
     hits, answered, there = np.split(sums, 3, axis=-1)
-    return (2 * hits / np.maximum(answered + there, 1)).mean(axis=-1)
+    occurs = answered + there > 0
+    return (2 * hits / np.maximum(answered + there, 1)).sum(axis=-1) / occurs.sum(axis=-1)
 
 
 def _chance(jobs: Sequence[ProbeJob]) -> float:

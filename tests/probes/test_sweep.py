@@ -157,7 +157,11 @@ def test_macro_f1_by_its_definition():
         hit = sum(e == a == c for e, a in zip(expected, answered, strict=True))
         precision, recall = hit / answered.count(c), hit / expected.count(c)
         f1.append(2 * precision * recall / (precision + recall) if hit else 0.0)
-    assert macro_f1(np.array(rows, dtype=float).sum(0)) == pytest.approx(np.mean(f1))
+    sums = np.array(rows, dtype=float).sum(0)
+    assert macro_f1(sums) == pytest.approx(np.mean(f1))
+    without_c = np.array(rows, dtype=float)[:5, [0, 1, 3, 4, 6, 7]].sum(0)
+    with_empty_c = np.insert(without_c, (2, 4, 6), 0.0)  # a class that neither occurs nor is answered
+    assert macro_f1(with_empty_c) == pytest.approx(macro_f1(without_c))
 
 
 def test_command_line_slots_replace_the_yamls_options(places, results, tmp_path, capsys):

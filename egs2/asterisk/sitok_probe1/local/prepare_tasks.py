@@ -29,7 +29,10 @@ LANGUAGE_NOTE = (
     "Confounded: fr, it and ru are each one voice, recorded in its own studio, so that voice or channel alone tells "
     "these languages; en and es are the same person."
 )
-PAIR_NOTE = "The same person speaks both languages (recordings of different years): voice does not give it away."
+PAIR_NOTE = (
+    "The same person speaks both languages, so that voice does not give it away; but the recordings are of different "
+    "years and sound different: a linear probe on the mean mel tells them apart without an error."
+)
 SPEAKER_NOTE = (
     "Closed set: the {count} voices of the trials are those that the probe was trained on, with other utterances. "
     "Trials pair utterances within a corpus only ({pairs}), half of them of the same voice; among the Asterisk voices "
