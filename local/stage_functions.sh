@@ -118,3 +118,21 @@ train() {
         rm -f "${done_file}.before"
     fi
 }
+
+# set_scored_model: --scored_model in place of a training: no training sets, stages 1, 2 and 8 only, and scored_name, after
+# which the folder of its scores is called.
+set_scored_model() {
+    local number
+    [ -f "${scored_model}/config.yaml" ] || die "--scored_model ${scored_model}: no config.yaml there; it is a packed model" \
+        "(stage 9 of the recipe that trained it), as ../../mini_asterisk/sitok1/exp/sitok_mini_bpe256/packed"
+    [ -z "${refine}${vocoder_config}" ] || die "--refine and --vocoder_config train something: --scored_model has it packed"
+    for ((number = stage; number <= stop_stage; number++)); do
+        [[ " 1 2 8 " == *" ${number} "* || ${skipped} == *" ${number} "* ]] ||
+            die "stage ${number} trains or packs: with --scored_model there are stages 1, 2 and 8 (--skip_stages leaves others out)"
+    done
+    # shellcheck disable=SC2034 # read by the stages
+    train_set="" valid_set=""
+    scored_name=$(realpath "${scored_model}")
+    scored_name=${scored_name%/packed}
+    scored_name=${scored_name##*/}
+}

@@ -11,6 +11,7 @@ import numpy as np
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
+from sitok_espnet.evaluate.significance import randomisation_p
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -148,12 +149,16 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """Their paired difference, ready for JSON, with ``first_is_better``: whether its corpus value is the better one.
+    """Their paired difference, ready for JSON.
+
+    Beside the fields of Difference: ``p_randomisation`` (see :mod:`sitok_espnet.evaluate.significance`) and
+    ``first_is_better``, whether its corpus value is the better one.
 
     Raises:
         SiTokError: no utterance counts in both.
     """
     cell = asdict(paired_difference(first, second, resamples, seed))
+    cell["p_randomisation"] = randomisation_p(first, second, seed=seed)
     return cell | {"first_is_better": cell["value"] > 0 if higher_is_better else cell["value"] < 0}
 
 

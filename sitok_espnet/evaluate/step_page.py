@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sitok_espnet.evaluate.table import markdown_table, provenance_lines, verdict
+from sitok_espnet.evaluate.markdown import markdown_table, provenance_lines
+from sitok_espnet.evaluate.table import verdict
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
 _MARKERS = "os^Dv"

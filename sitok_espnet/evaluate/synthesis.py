@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate import first_chunk
 from sitok_espnet.evaluate.earlier import REFINED, EarlierModel, row_order
 from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
 from sitok_espnet.evaluate.provenance import describe_machine
@@ -203,6 +204,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
         "cfg_scale": 0.0,
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),
+        "first_chunk": first_chunk.describe(shop.tokenizer),
         "utterances": {utt: asdict(timing) for utt, timing in sorted(shop.timings.items())},
     }
     write_json(output_dir / TIMING, content)

@@ -251,7 +251,7 @@ def test_threads_do_not_make_other_audio(copied, data_dir, scored):
 
 def test_a_failed_call_leaves_no_earlier_results(copied, data_dir):
     assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()
-    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "pesq"]) == 2
+    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "taste"]) == 2
     assert not (copied / "results.json").exists() and not (copied / "RESULTS.md").exists()
 
 
@@ -293,7 +293,7 @@ def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--metrics", "pesq"], "unknown metric 'pesq'"),
+        (["--metrics", "taste"], "unknown metric 'taste'"),
         (["--data_dir", "nowhere"], "no such wav.scp"),
         (["--resamples", "0"], "--resamples must be at least 1"),
         (["--metrics", "wer", "--train_text", "nowhere"], "no such text file"),

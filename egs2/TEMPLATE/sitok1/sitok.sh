@@ -44,6 +44,7 @@ vocoder_config=""      # trains a Vocos vocoder: conf/vocoder/vocos_mini.yaml; e
 vocoder_args=""        # more options for its training
 
 # Tokens and scores
+scored_model=""        # stages 1, 2 and 8 only: a packed model (stage 9 of any recipe), scored on test_sets; no training sets
 inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
 steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
@@ -73,6 +74,9 @@ if [ "${stage}" = 10 ] && [ "${stop_stage}" = 9 ]; then
 fi
 check_stages 10 " (uploading is --stage 10 --stop_stage 10)"
 
+if [ -n "${scored_model}" ]; then
+    set_scored_model # of local/stage_functions.sh: no training sets, final_exp
+fi
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
 token_dir=${token_listdir}/bpe_${bpemode}${nbpe}
 train_dir=${dumpdir}/raw/${train_set}
@@ -96,6 +100,7 @@ checkpoint_opts=()
 
 # Stage 6 makes refined_exps, each from the one before; stages 8 to 10 are about the last one, final_exp.
 refined_exps=()
+[ -z "${scored_model}" ] || sitok_exp=${expdir}/${scored_name}
 final_exp=${sitok_exp}
 for overlay in ${refine}; do
     find_conf "${overlay}" --refine >/dev/null
@@ -174,11 +179,11 @@ stage_1() {
 stage_2() {
     local set limits
     # shellcheck disable=SC2086 # a list of names
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_set} ${valid_set} ${test_sets}; do
         need "data/${set}/wav.scp" 1
     done
     # shellcheck disable=SC2086
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_set} ${valid_set} ${test_sets}; do
         limits=()
         if [ "${set}" = "${train_set}" ] || [ "${set}" = "${valid_set}" ]; then
             limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
@@ -330,15 +335,15 @@ set_model_opts() {
         curve_opts+=(--model "${exp}")
         [ "${exp}" = "${final_exp}" ] || model_opts+=(--earlier "${exp#"${sitok_exp}_"}=${exp}")
     done
-    [ "${final_exp}" != "${sitok_exp}" ] || model_opts=(--model "${sitok_exp}" "${checkpoint_opts[@]}")
+    [ "${final_exp}" != "${sitok_exp}" ] || model_opts=(--model "${scored_model:-${sitok_exp}}" "${checkpoint_opts[@]}")
 }
 
 stage_8() {
     local set out opts tokens=()
     # shellcheck disable=SC2086
-    need_formatted "${train_set}" ${test_sets}
-    need_all_trained
-    if has_codes; then
+    need_formatted ${train_set} ${test_sets}
+    [ -n "${scored_model}" ] || need_all_trained
+    if [ -z "${scored_model}" ] && has_codes; then
         need "${token_dump}/${train_set}/manifest.json" 7
         tokens=(--train_tokens "${token_dump}/${train_set}")
     fi
@@ -347,6 +352,7 @@ stage_8() {
         out=${final_exp}/eval/${set}
         opts=()
         ! has_text || opts+=(--train_text "${train_dir}/text")
+        [ ! -s "data/${set}/prompt.scp" ] || opts+=(--prompts "data/${set}/prompt.scp") # another recording of each speaker
         log "resynthesis of ${set}, log: ${out}/synth.log"
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
@@ -360,7 +366,7 @@ stage_8() {
             "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
         log "results: ${out}/RESULTS.md"
         cat "${out}/RESULTS.md"
-        update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
+        [ -n "${scored_model}" ] || update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
     done
 }
 

@@ -1,10 +1,10 @@
-"""Metrics: one file each behind AbsMetric, built by name from METRICS.
+"""Metrics: one file each behind AbsMetric, built by name from METRICS and OPTIONAL_METRICS.
 
 A new metric is one file and one line here.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,11 +14,23 @@ from sitok_espnet.evaluate.files import read_languages, read_transcripts
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
+from sitok_espnet.evaluate.metrics.estoi import ESTOI
+from sitok_espnet.evaluate.metrics.f0_rmse import F0RMSE
+from sitok_espnet.evaluate.metrics.hubert_wer import HubertWordErrorRate
+from sitok_espnet.evaluate.metrics.mcd import MelCepstralDistance
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
+from sitok_espnet.evaluate.metrics.pesq import PESQ
+from sitok_espnet.evaluate.metrics.prompt_similarity import PromptSimilarity
 from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
 from sitok_espnet.evaluate.metrics.stoi import STOI
+from sitok_espnet.evaluate.metrics.utmos import UTMOS
+from sitok_espnet.evaluate.metrics.vuv import VoicingError
+from sitok_espnet.evaluate.metrics.wavlm_similarity import WavLMSimilarity
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
+from sitok_espnet.evaluate.metrics.whisper_wer import WhisperWordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.evaluate.world import World
+from sitok_espnet.inputs import AudioInput, read_scp
 
 
 @dataclass(frozen=True)
@@ -28,15 +40,21 @@ class MetricContext:
     Attributes:
         train_texts: transcripts from which a recogniser's language model may learn sentences.
         test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
-        languages: those of the scored utterances; the recogniser knows English only.
+        languages: those of the scored utterances; the offline recogniser knows English only.
+        foreign: utterance -> language, of those that are not English.
+        prompts: another recording of the speaker of each scored utterance, where there is such a list.
     """
 
     train_texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    prompts: tuple[AudioInput, ...] = ()
 
     @classmethod
-    def read(cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path) -> "MetricContext":
+    def read(
+        cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path, prompts: Path | None = None
+    ) -> "MetricContext":
         """The context of transcripts `texts` (utterance -> words) of a data directory.
 
         Where a corpus has several languages, ``utt2lang`` beside ``text`` tells them apart (utterances that it does not
@@ -49,6 +67,8 @@ class MetricContext:
             train_texts=tuple(text for utt, text in train.items() if of_train.get(utt, "en") == "en"),
             test_texts=tuple(texts.values()),
             languages=tuple(sorted({of_test.get(utt, "en") for utt in texts})) or ("en",),
+            foreign={utt: of_test[utt] for utt in sorted(texts) if of_test.get(utt, "en") != "en"},
+            prompts=tuple(read_scp(prompts)) if prompts else (),
         )
 
     @cached_property
@@ -60,14 +80,37 @@ class MetricContext:
             )
         return Recognizer(self.train_texts, self.test_texts)
 
+    @cached_property
+    def world(self) -> World:
+        """One pitch and envelope analysis shared by MCD, F0 RMSE and voicing error."""
+        return World()
 
+
+# The default columns: all that packages bring with them.
 METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "wer": lambda context: WordErrorRate(context.recognizer),
     "cer": lambda context: CharacterErrorRate(context.recognizer),
     "sim": lambda context: SpeakerSimilarity(),
     "dnsmos": lambda context: DNSMOSOverall(),
+    "pesq": lambda context: PESQ(),
     "stoi": lambda context: STOI(),
+    "estoi": lambda context: ESTOI(),
     "mel": lambda context: MelDistance(),
+    "mcd": lambda context: MelCepstralDistance(context.world),
+    "f0_rmse": lambda context: F0RMSE(context.world),
+    "vuv": lambda context: VoicingError(context.world),
+}
+
+
+# Only where asked for by name: their weights are in no package and must be at hand (docs/metrics.md).
+OPTIONAL_METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
+    "whisper_wer": lambda context: WhisperWordErrorRate(context.languages, context.foreign),
+    "hubert_wer": lambda context: HubertWordErrorRate(context.languages),
+    "wavlm_sim": lambda context: WavLMSimilarity(),
+    "utmos": lambda context: UTMOS(),
+    # These need a list of prompts (option --prompts), and the weights of what they are named after.
+    "sim_prompt": lambda context: PromptSimilarity(SpeakerSimilarity, context.prompts),
+    "wavlm_sim_prompt": lambda context: PromptSimilarity(WavLMSimilarity, context.prompts),
 }
 
 
@@ -77,13 +120,21 @@ def build_metric(name: str, context: MetricContext) -> AbsMetric:
     Raises:
         SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
     """
-    if name not in METRICS:
-        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(METRICS)} (option --metrics)")
-    return METRICS[name](context)
+    check_names([name])
+    return (METRICS | OPTIONAL_METRICS)[name](context)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SiTokError for the first name that is not a metric's."""
+    choices = METRICS | OPTIONAL_METRICS
+    for name in names:
+        if name not in choices:
+            raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(choices)} (option --metrics)")
 
 
 __all__ = [
     "METRICS",
+    "OPTIONAL_METRICS",
     "AbsMetric",
     "Measurement",
     "MetricContext",
@@ -91,4 +142,5 @@ __all__ = [
     "NotMeasurable",
     "Sample",
     "build_metric",
+    "check_names",
 ]
