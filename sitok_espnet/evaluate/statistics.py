@@ -4,7 +4,7 @@ Utterances are the independent units: an utterance's numerator and denominator a
 systems are compared on the same draws of the same utterances.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -84,6 +84,28 @@ def bootstrap(
     numerator, denominator = pairs.sum(axis=0)
     sums = _resampled(pairs, resamples, seed)
     return Interval(float(numerator / denominator), *_limits(sums[:, 0] / sums[:, 1], confidence), len(counted))
+
+
+def bootstrap_of_sums(
+    columns: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """A statistic that is a function of sums over utterances but no ratio of two (such as macro F1), with its interval.
+
+    Args:
+        columns: (n, C) numbers of each utterance.
+        statistic: sums (..., C) -> values (...).
+
+    Raises:
+        SiTokError: no utterance.
+    """
+    if not len(columns):
+        raise SiTokError("no utterance could be measured")
+    values = statistic(_resampled(columns, resamples, seed))
+    return Interval(float(statistic(columns.sum(axis=0))), *_limits(values, confidence), len(columns))
 
 
 def _paired(

@@ -71,30 +71,16 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . "${SITOK_ROOT}/local/step_curve.sh"
 . "${SITOK_ROOT}/local/peer_codecs.sh"
 
-for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
-    [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
-    printf -v "${number}" '%d' "$((10#${!number}))" # 08 is eight, not a bad octal number
-done
+check_numbers stage stop_stage ngpu num_nodes nj inference_nj nbpe steps
 [ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
-skipped=" "
-for number in ${skip_stages//,/ }; do
-    if [[ ! ${number} =~ ^[0-9]{1,2}$ ]] || ((10#${number} < 1 || 10#${number} > 10)); then
-        die "--skip_stages are numbers from 1 to 10, as \"6 9\" or 6,9, not '${number}'"
-    fi
-    skipped+="$((10#${number})) "
-done
-if ((stage == 10 && stop_stage == 9)); then
+if [ "${stage}" = 10 ] && [ "${stop_stage}" = 9 ]; then
     die "--stage 10 is after --stop_stage 9: uploading must be asked for with --stage 10 --stop_stage 10"
 fi
-if ((stage < 1 || stage > stop_stage || stop_stage > 10)); then
-    die "no stages from ${stage} to ${stop_stage}: 1 <= --stage <= --stop_stage <= 10 is needed (uploading is" \
-        "--stage 10 --stop_stage 10)"
-fi
+check_stages 10 " (uploading is --stage 10 --stop_stage 10)"
 
 if [ -n "${scored_model}" ]; then
     set_scored_model # of local/stage_functions.sh: no training sets, final_exp
 fi
-stages_log=${expdir}/stage_seconds.tsv
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
 token_dir=${token_listdir}/bpe_${bpemode}${nbpe}
 train_dir=${dumpdir}/raw/${train_set}
@@ -403,19 +389,4 @@ stage_10() {
 stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "training" "refinement and vocoder"
     "token dump" "resynthesis and scores" "packing" "upload")
 
-mkdir -p "${expdir}"
-summary=()
-for ((number = stage; number <= stop_stage && number <= 10; number++)); do
-    [[ ${skipped} != *" ${number} "* ]] || continue
-    log "stage ${number}: ${stage_names[number]}"
-    began=${SECONDS}
-    "stage_${number}"
-    log "stage ${number}: done in $((SECONDS - began)) s"
-    summary+=("$(printf '%9d %8d  %s' "${number}" "$((SECONDS - began))" "${stage_names[number]}")")
-    printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${stages_log}"
-done
-if [ "${#summary[@]}" -gt 1 ]; then
-    log "seconds per stage:"
-    printf '    stage  seconds\n'
-    printf '%s\n' "${summary[@]}"
-fi
+run_stages
