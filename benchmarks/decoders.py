@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 import yaml
 
+from sitok_espnet.evaluate.markdown import markdown_table
 from sitok_espnet.evaluate.provenance import describe_machine, git_commit
-from sitok_espnet.evaluate.table import markdown_table
 from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder, SamplingConfig
 from sitok_espnet.sitok.slots import build_slot
 

@@ -16,10 +16,11 @@ from ablation_rows import Row
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json, write_text
+from sitok_espnet.evaluate.markdown import cell_text, markdown_table
 from sitok_espnet.evaluate.metrics import Measurement
 from sitok_espnet.evaluate.statistics import CONFIDENCE, paired_difference
 from sitok_espnet.evaluate.synthesis import TIMED
-from sitok_espnet.evaluate.table import SIGNIFICANT, TITLES, cell_text, markdown_table
+from sitok_espnet.evaluate.table import SIGNIFICANT, TITLES
 
 ROW = "row.json"  # what local/ablate.py leaves in a finished row's folder, beside <set>.results.json
 ENOUGH = 0.99  # of the training transcripts should fit the tokens (stage 3)

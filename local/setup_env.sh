@@ -59,6 +59,10 @@ if ! command -v uv >/dev/null || ! install_with uv pip install --quiet --python 
         fail "the installation failed, see above; make setup again goes on where it stopped"
 fi
 
+if ! .venv/bin/python -m pip install -qq --disable-pip-version-check --progress-bar off "${constraints[@]}" --no-deps pesq; then
+    echo "set-up: pesq was not built, see above (on Debian: apt-get install gcc python3-dev): the metric is 'not run'"
+fi
+
 # ESPnet's text modules make NLTK fetch two resources when they are imported, which fails noisily without a network.
 # Nothing here uses them: two empty archives in place of them keep it quiet.
 .venv/bin/python - <<'EOF'

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by the stage scripts of all recipes, after their options, path.sh and cmd.sh. They set run_args (the command
-# that started them, quoted), ngpu, num_nodes and python.
+# that started them, quoted), stage, stop_stage, skip_stages, stage_names, expdir, dumpdir, ngpu, num_nodes, python and
+# report_args.
 
 log() {
     printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$*"
@@ -11,9 +12,61 @@ die() {
     exit 1
 }
 
+# check_numbers OPTION ...: each must be a whole number.
+check_numbers() {
+    local number
+    for number in "$@"; do
+        [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
+        printf -v "${number}" '%d' "$((10#${!number}))" # 08 is eight, not a bad octal number
+    done
+}
+
+# check_stages LAST [HINT]: stage and stop_stage must be within 1 and LAST; skip_stages go into `skipped`.
+check_stages() {
+    local number last=$1 some="$((($1 + 2) / 2)) $(($1 - 1))" # an example
+    skipped=" "
+    for number in ${skip_stages//,/ }; do
+        if [[ ! ${number} =~ ^[0-9]{1,2}$ ]] || ((10#${number} < 1 || 10#${number} > last)); then
+            die "--skip_stages are numbers from 1 to ${last}, as \"${some}\" or ${some/ /,}, not '${number}'"
+        fi
+        skipped+="$((10#${number})) "
+    done
+    if ((stage < 1 || stage > stop_stage || stop_stage > last)); then
+        die "no stages from ${stage} to ${stop_stage}: 1 <= --stage <= --stop_stage <= ${last} is needed${2:-}"
+    fi
+}
+
+# run_stages: call the functions stage_N of all stages that were asked for, and keep their seconds.
+run_stages() {
+    local number began summary=()
+    mkdir -p "${expdir}"
+    for ((number = stage; number <= stop_stage; number++)); do
+        [[ ${skipped} != *" ${number} "* ]] || continue
+        log "stage ${number}: ${stage_names[number]}"
+        began=${SECONDS}
+        "stage_${number}"
+        log "stage ${number}: done in $((SECONDS - began)) s"
+        summary+=("$(printf '%9d %8d  %s' "${number}" "$((SECONDS - began))" "${stage_names[number]}")")
+        printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${expdir}/stage_seconds.tsv"
+    done
+    if [ "${#summary[@]}" -gt 1 ]; then
+        log "seconds per stage:"
+        printf '    stage  seconds\n'
+        printf '%s\n' "${summary[@]}"
+    fi
+}
+
 # need FILE STAGE: the file must be there and not empty; if not, say which stage makes it.
 need() {
     [ -s "$1" ] || die "$1 is missing: run stage $2 first"
+}
+
+# need_formatted SET ...: what stage 2 makes of them.
+need_formatted() {
+    local set
+    for set in "$@"; do
+        need "${dumpdir}/raw/${set}/wav.scp" 2
+    done
 }
 
 # find_conf FILE OPTION: prints where a YAML is: in the recipe, or else in the repository.
@@ -73,4 +126,35 @@ train() {
         date +%Y-%m-%dT%H:%M:%S >"${done_file}"
         rm -f "${done_file}.before"
     fi
+}
+
+# show FILE: a page of results, with where it is.
+show() {
+    log "results: $1"
+    cat "$1"
+}
+
+# write_report PAGE PATH ...: experiments, evaluations or probes as one HTML page. Uses report_args.
+write_report() {
+    # shellcheck disable=SC2086 # options in one string
+    ${python} -m sitok_espnet.bin.main report "${@:2}" --output "$1" ${report_args}
+    log "report: $1 (open it in a browser)"
+}
+
+# set_scored_model: --scored_model in place of a training: no training sets, stages 1, 2 and 8 only, and scored_name, after
+# which the folder of its scores is called.
+set_scored_model() {
+    local number
+    [ -f "${scored_model}/config.yaml" ] || die "--scored_model ${scored_model}: no config.yaml there; it is a packed model" \
+        "(stage 9 of the recipe that trained it), as ../../mini_asterisk/sitok1/exp/sitok_mini_bpe256/packed"
+    [ -z "${refine}${vocoder_config}" ] || die "--refine and --vocoder_config train something: --scored_model has it packed"
+    for ((number = stage; number <= stop_stage; number++)); do
+        [[ " 1 2 8 " == *" ${number} "* || ${skipped} == *" ${number} "* ]] ||
+            die "stage ${number} trains or packs: with --scored_model there are stages 1, 2 and 8 (--skip_stages leaves others out)"
+    done
+    # shellcheck disable=SC2034 # read by the stages
+    train_set="" valid_set=""
+    scored_name=$(realpath "${scored_model}")
+    scored_name=${scored_name%/packed}
+    scored_name=${scored_name##*/}
 }

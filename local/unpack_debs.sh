@@ -6,7 +6,7 @@
 set -euo pipefail
 
 fail() {
-    echo "local/data.sh: error: $*" >&2
+    echo "${0##*/}: error: $*" >&2
     exit 1
 }
 
@@ -43,7 +43,7 @@ trap 'rm -rf "${scratch}"' EXIT
 mkdir "${scratch}/packages"
 for package in "$@"; do
     [ -n "$(package_file "${package}")" ] && continue
-    advice="put ${package}_<version>_all.deb into a folder and name it with --downloads DIR"
+    advice="put ${package}_<version>_<architecture>.deb into a folder and name it with --downloads DIR"
     command -v apt-get >/dev/null || fail "apt-get is not on this machine: ${advice}"
     echo "fetching ${package} into ${downloads}"
     (cd "${scratch}/packages" && fetch "${package}") || fail "apt-get download ${package} failed: ${advice}"
@@ -54,6 +54,6 @@ command -v dpkg-deb >/dev/null || fail "dpkg-deb is needed to unpack the package
 mkdir -p "${tree}"
 for package in "$@"; do
     file=$(package_file "${package}")
-    dpkg-deb --extract "${file}" "${tree}" || fail "${file} is damaged: delete it and run this stage again"
+    dpkg-deb --extract "${file}" "${tree}" || fail "${file} is damaged: delete it and try again"
     echo "$(basename "${file}"): $(wc -c <"${file}") bytes"
 done

@@ -9,7 +9,7 @@ import yaml
 from speech_generator import speech, write_corpus
 from tiny import TINY, tiny_config
 
-from benchmarks import decoders, metric_response, streaming
+from benchmarks import decoders, metric_response, peers, streaming
 
 
 def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
@@ -79,3 +79,21 @@ def test_metric_response_benchmark(tmp_path, capsys):
     assert (silence["value"], silence["excluded"]) == (None, 2)
     assert str(tmp_path) not in output.read_text()
     assert "| silence |" in capsys.readouterr().out
+
+
+def test_peer_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "a.wav", speech(1.0), 24000, "FLOAT")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no programs of codec2
+    arguments = ["--model", str(tiny_model_dir), "-o", str(tmp_path / "r.json"), "--seconds", "0.5", "--repeats", "1"]
+    peers.main([*arguments, "--steps", "2", "1", "--peers", "opus:6", "codec2:1200", "--", str(tmp_path / "a.wav")])
+    result = json.loads((tmp_path / "r.json").read_text())
+    rows = {row["way"]: row for row in result["rows"]}
+    assert list(rows) == ["SiTok, 2 steps", "SiTok, 1 step", "Opus, 6 kbit/s"]
+    assert rows["SiTok, 2 steps"]["encode_ratio"] == rows["SiTok, 2 steps"]["decode_ratio"] == 1
+    assert rows["SiTok, 1 step"]["bits_per_second"] == 75 and rows["Opus, 6 kbit/s"]["bits_per_second"] == 6000
+    opus = rows["Opus, 6 kbit/s"]
+    assert opus["decode_ratio"] == opus["decode"] / rows["SiTok, 2 steps"]["decode"]
+    assert "apt-get install codec2" in result["missing"]["Codec2, mode 1200"]
+    table = capsys.readouterr().out
+    assert "| SiTok, 1 step | trained | " in table and "Codec2, mode 1200: not run: " in table
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()

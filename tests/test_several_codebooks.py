@@ -17,10 +17,10 @@ from sitok_espnet.bin import sitok_synth_systems, sitok_verify
 from sitok_espnet.checkpoint import load_model, pack
 from sitok_espnet.dump import DumpOptions, dump_tokens
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.evaluate import report
+from sitok_espnet.evaluate import tokenizer_results
 from sitok_espnet.evaluate.codebook import codebook_use
 from sitok_espnet.evaluate.invariance import verify_tokens
-from sitok_espnet.evaluate.table import _tokenizer_table
+from sitok_espnet.evaluate.tokenizer_table import tokenizer_section
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import read_scp
 from sitok_espnet.tokens import open_tokens, read_tokens
@@ -166,15 +166,16 @@ def test_report_counts_every_codebook(model_dir, data_dir, dump, codes, tmp_path
     command = ["--model", str(model_dir), "--data_dir", str(data_dir), "--output_dir", str(tmp_path), "--steps", "1"]
     assert sitok_synth_systems.main([*command, "--systems", "reconstruction", "--vocoder_conf", "iterations=1"]) == 0
     request = SimpleNamespace(eval_dir=tmp_path, train_tokens=dump, resamples=100, seed=0)
-    use, bits = report._test_codebook(request), report._bits(request)
+    use, bits = tokenizer_results._test_codebook(request), tokenizer_results._bits(request)
     expected = codebook_use(codes, SIZES)
     assert use["used"] == expected.used and use["perplexity"] == expected.perplexity and len(use["used"]) == 4
-    assert report._train_codebook(request) == use  # the same utterances
+    assert tokenizer_results._train_codebook(request) == use  # the same utterances
     assert bits["tokens_per_second"] == "50" and bits["codebook_sizes"] == list(SIZES)
     missing = {"status": "not run", "reason": "-"}
     measured = {"status": "measured"}
-    page = _tokenizer_table(
+    page = tokenizer_section(
         {
+            "tokenizer": measured,
             "ctc": {"cer": missing, "wer": missing},
             "codebook": {"train": missing, "test": use | measured},
             "bits_per_second": bits | measured,

@@ -11,6 +11,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import default_model, pretrained_models
 
 INPUTS = "audio files, directories (searched for audio), or a wav.scp"
+INPUTS_OF_ONE = "a directory (searched for audio), a wav.scp or an audio file"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -53,12 +54,74 @@ def get_parser() -> argparse.ArgumentParser:
     _add_decoder(resynth)
     resynth.set_defaults(module="sitok_espnet.bin.resynth")
 
+    judge = verbs.add_parser(
+        "eval",
+        help="judge audio against originals",
+        description="Judge anybody's audio against its originals, without a model: results.json, RESULTS.md, pictures.",
+    )
+    judge.add_argument("--ref", required=True, metavar="AUDIO", help=f"the originals: {INPUTS_OF_ONE}")
+    judge.add_argument(
+        "--hyp",
+        required=True,
+        action="append",
+        metavar="[NAME=]AUDIO",
+        help="a system's audio of the same utterances, likewise; repeat it for more systems (NAME: its folder's name)",
+    )
+    judge.add_argument("-o", "--output", required=True, help="evaluation directory to fill")
+    judge.add_argument("--text", help="transcripts, `utterance words ...` a line: for WER and CER")
+    judge.add_argument("--utt2spk", help="`utterance speaker` a line: for the speaker EER")
+    judge.add_argument("--utt2lang", help="`utterance language` a line (default: all English)")
+    judge.add_argument("--train_text", help="other transcripts, from which the offline recogniser learns word order")
+    judge.add_argument("--prompts", help="wav.scp of another recording of each speaker: for sim_prompt")
+    judge.add_argument("--metrics", nargs="+", metavar="METRIC", help="columns (default: all that need no download)")
+    judge.add_argument(
+        "--resample",
+        action="store_true",
+        help="convert everything to 24,000 Hz and compare there (default: all audio must have one rate)",
+    )
+    judge.add_argument(
+        "--fit_length",
+        action="store_true",
+        help="cut or zero-pad a system's audio at the end to its original's length (for codecs that fill up frames)",
+    )
+    judge.add_argument("--nj", type=int, default=1, help="processes, one thread each (default: %(default)s)")
+    judge.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
+    judge.add_argument("--seed", type=int, default=0, help="of the bootstrap and of the trials (default: %(default)s)")
+    judge.add_argument("--spectrograms", type=int, default=3, help="utterances to draw (default: %(default)s)")
+    judge.add_argument("--versa", metavar="DIR", help="also write inputs and a configuration for VERSA")
+    judge.add_argument("--json", action="store_true", help="print results.json instead of the page")
+    judge.set_defaults(module="sitok_espnet.bin.eval")
+
     params = verbs.add_parser(
         "params", help="parameters of a configuration", description="Count parameters per slot, without building them."
     )
     params.add_argument("config", help="model or training YAML")
     params.add_argument("--json", action="store_true", help="print JSON instead of a table")
     params.set_defaults(module="sitok_espnet.bin.params")
+
+    report = verbs.add_parser(
+        "report",
+        help="scores, audio and curves as one HTML page",
+        description="Write one self-contained HTML page: tables, players, spectrograms, curves, configuration.",
+    )
+    report.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="experiment directory (all test sets in its eval/), evaluation directory, or table of probes",
+    )
+    report.add_argument("-o", "--output", help="the page (default: report.html in the first PATH)")
+    report.add_argument(
+        "--utterances", type=int, default=5, help="to listen to, shared among the test sets (default: %(default)s)"
+    )
+    report.add_argument(
+        "--audio_format",
+        default="flac",
+        choices=["flac", "wav", "mp3", "ogg"],
+        help="of the players; mp3 and ogg are smaller and lossy (default: %(default)s)",
+    )
+    report.add_argument("--title", default="", help="heading (default: the name of the experiment)")
+    report.set_defaults(module="sitok_espnet.bin.report")
     return parser
 
 
@@ -105,6 +168,7 @@ def _add_decoder(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sitok`; returns the exit status. Errors meant for people are one line on stderr and status 2."""
     args = get_parser().parse_args(argv)
+    args.arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if getattr(args, "model", "") is None:
             raise SiTokError("no model: give --model DIRECTORY, or set the environment variable SITOK_MODEL")

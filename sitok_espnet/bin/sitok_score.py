@@ -5,11 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from sitok_espnet import __version__
 from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.sitok_score"
-RESULTS, PAGE = "results.json", "RESULTS.md"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -19,6 +17,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", required=True, help="the originals: wav.scp and, if there are transcripts, text")
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
     parser.add_argument("--train_tokens", default=None, help="token dump of the training set (stage 7)")
+    parser.add_argument(
+        "--prompts", default=None, help="wav.scp with another recording of each utterance's speaker, for sim_prompt"
+    )
     parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="rows of the table; default: all")
     parser.add_argument("--metrics", nargs="+", default=None, metavar="METRIC", help="columns; default: all")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
@@ -42,14 +43,11 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
-    from sitok_espnet.evaluate.earlier import row_order
-    from sitok_espnet.evaluate.files import read_json, write_json, write_text
+    from sitok_espnet.evaluate.files import read_json
     from sitok_espnet.evaluate.metrics import METRICS
-    from sitok_espnet.evaluate.plots import draw_utterances
-    from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
-    from sitok_espnet.evaluate.report import Request, build_results, measure
+    from sitok_espnet.evaluate.request import Request
     from sitok_espnet.evaluate.synthesis import TOKENIZER
-    from sitok_espnet.evaluate.table import render
+    from sitok_espnet.evaluate.write import write_results
 
     for option in ("resamples", "nj"):
         if getattr(args, option) < 1:
@@ -59,30 +57,23 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     request = Request(
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
-        systems=tuple(args.systems or row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()))),
-        metrics=tuple(args.metrics or METRICS),
+        systems=tuple(args.systems or all_rows(card)),
+        metrics=tuple(args.metrics or [*METRICS, *(["sim_prompt"] if args.prompts else [])]),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,
         resamples=args.resamples,
         seed=args.seed,
         processes=args.nj,
+        prompts=Path(args.prompts) if args.prompts else None,
     )
-    for name in (RESULTS, PAGE):  # what is there is of another call: it must not outlive one that fails
-        (request.eval_dir / name).unlink(missing_ok=True)
-    scores = measure(request)
-    results = build_results(request, scores)
-    results["provenance"] = {
-        "command": command_line(MODULE, arguments),
-        "commit": git_commit(),
-        "package_version": __version__,
-        "seed": args.seed,
-        "machine": describe_machine(),
-    }
-    write_json(request.eval_dir / RESULTS, results)
-    page = render(results)
-    write_text(request.eval_dir / PAGE, page)
-    print(page)
-    draw_utterances(scores.references, scores.audio, scores.texts, args.spectrograms, request.eval_dir / "spectrograms")
+    print(write_results(request, MODULE, arguments, args.spectrograms)[1])
+
+
+def all_rows(card: dict) -> list[str]:
+    """All rows that a synthesis with this card made."""
+    from sitok_espnet.evaluate.earlier import row_order
+
+    return row_order(card.get("vocoder", "griffin_lim"), card.get("earlier", ()), card.get("peers", ()))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,16 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="option of the vocoder, such as iterations=100 or, for vocos, path=DIR of its training; repeatable",
     )
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        default=[],
+        metavar="CODEC:SETTING",
+        help="other codecs, one more row each, such as opus:6 codec2:1200 encodec:1.5 mimi:8",
+    )
+    parser.add_argument(
+        "--peer_dir", default=None, help="where their programs and weights may lie: DIR/codec2, DIR/mimi ..."
+    )
     return parser
 
 
@@ -57,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     """Open the model and write the systems' audio."""
     from sitok_espnet.bin.open_model import parse_conf, split_checkpoint
     from sitok_espnet.evaluate.earlier import parse_earlier
+    from sitok_espnet.evaluate.peer_rows import open_rows
     from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
     from sitok_espnet.evaluate.systems import Workshop
     from sitok_espnet.inference import SiTok
@@ -64,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     from sitok_espnet.pretrained import locate
     from sitok_espnet.vocoder.choices import choose_vocoder
 
+    peers = open_rows(args.peers, Path(args.peer_dir) if args.peer_dir else None, args.device)
     folder = locate(args.model)
     name, conf = choose_vocoder(folder, args.vocoder, parse_conf(args.vocoder_conf))
     vocoder = {"vocoder": name, "vocoder_conf": conf}
@@ -88,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         vocoder_hash=tokenizer.vocoder.identity,
         **vocoder,
     )
-    synthesize(shop, card, Path(args.output_dir), args.systems, earlier)
+    synthesize(shop, card, Path(args.output_dir), args.systems, earlier, peers)
 
 
 if __name__ == "__main__":

@@ -58,11 +58,16 @@ def parse_earlier(pair: str, open_model: Callable[[str], SiTok]) -> EarlierModel
     return earlier
 
 
-def row_order(vocoder: str, earlier: Iterable[str] = ()) -> list[str]:
-    """The rows of a whole table: the default systems, and after the reconstruction those of ``earlier`` (row keys)."""
+def row_order(vocoder: str, earlier: Iterable[str] = (), peers: Iterable[str] = ()) -> list[str]:
+    """The rows of a whole table: the default systems, and among them those of ``earlier`` and ``peers`` (row keys).
+
+    Earlier models stand after the reconstruction, peers after all reconstructions.
+    """
     rows = default_systems(vocoder)
-    after = rows.index(REFINED) + 1
-    return [*rows[:after], *earlier, *rows[after:]]
+    for added, last in ((earlier, REFINED), (peers, "reconstruction_cfg")):
+        after = rows.index(last) + 1
+        rows[after:after] = added
+    return rows
 
 
 def earlier_name(row: str) -> str | None:

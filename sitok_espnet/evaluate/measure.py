@@ -30,11 +30,13 @@ class Job:
         reference: the original recording.
         text: its transcript, or None.
         wanted: (system, its audio, metrics to measure, their cache keys).
+        strict: whether audio that a metric refuses is an error or an excluded utterance.
     """
 
     reference: AudioInput
     text: str | None
     wanted: tuple[tuple[str, AudioInput, tuple[str, ...], tuple[str, ...]], ...]
+    strict: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def measure_all(
     context: MetricContext,
     cache_dir: Path,
     processes: int = 1,
+    strict: bool = True,
 ) -> dict[str, dict[str, dict[str, Measurement]]]:
     """system -> metric -> utterance -> Measurement.
 
@@ -68,6 +71,8 @@ def measure_all(
         cache_dir: measurements are kept in ``<cache_dir>/<system>/scores.jsonl``, keyed by a hash of both audios,
             the text and the metric's fingerprint.
         processes: worker processes; 1 measures in this one.
+        strict: audio of another length or rate than a metric takes is an error, because our systems make none; False
+            (anybody's audio) excludes the utterance from that metric, with the reason.
 
     Raises:
         SiTokError: a system lacks an utterance, or audio that cannot be read or compared.
@@ -77,14 +82,14 @@ def measure_all(
     jobs = []
     for reference in references:
         text = texts.get(reference.utt)
-        reference_hash, wanted = _audio_hash(reference), []
+        reference_hash, wanted = audio_hash(reference), []
         for system, audio in systems.items():
             if reference.utt not in audio:
                 raise SiTokError(
                     f"{cache_dir / system / 'wav.scp'} has no utterance {reference.utt}: synthesize it again"
                 )
             hypothesis = audio[reference.utt]
-            inputs = f"{reference_hash} {_audio_hash(hypothesis)} {text}"
+            inputs = f"{reference_hash} {audio_hash(hypothesis)} {text}"
             missing = []
             for name, metric in metrics.items():
                 if metric.intrusive and system == "original":
@@ -98,14 +103,15 @@ def measure_all(
                 names, keys = zip(*missing, strict=True)
                 wanted.append((system, hypothesis, names, keys))
         if wanted:
-            jobs.append(Job(reference, text, tuple(wanted)))
+            jobs.append(Job(reference, text, tuple(wanted), strict))
     for result in _run(jobs, metrics, context, processes):
         scores[result.system][result.metric][result.utterance] = result.measurement
         _append(cache_dir / result.system / CACHE, result)
     return scores
 
 
-def _audio_hash(item: AudioInput) -> str:
+def audio_hash(item: AudioInput) -> str:
+    """24 hex digits of the samples and their rate."""
     wav, rate = item.read()
     return hashlib.sha256(np.ascontiguousarray(wav).tobytes() + str(rate).encode()).hexdigest()[:24]
 
@@ -191,7 +197,9 @@ def _measure(job: Job, metrics: Mapping[str, AbsMetric]) -> list[Result]:
         for name, key in zip(names, keys, strict=True):
             try:
                 measurement = metrics[name].measure(sample)
-            except NotMeasurable as error:
+            except SiTokError as error:
+                if job.strict and not isinstance(error, NotMeasurable):
+                    raise
                 measurement = Measurement(float("nan"), 0.0, notice=str(error))
             results.append(Result(system, job.reference.utt, name, key, measurement))
     return results

@@ -13,7 +13,7 @@ from sitok_espnet.inputs import AudioInput
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.mel.log_mel import LogMel, hz_to_mel
 
-_TICKS_HZ = (500, 1000, 2000, 4000, 8000)
+TICKS_HZ = (500, 1000, 2000, 4000, 8000)
 _RANGE = 9.0  # natural-log units on the colour scale (78 dB): below lies what nobody hears
 _WIDTH_INCHES, _ROW_INCHES, _DPI = 12.0, 1.75, 100  # 1200 pixels wide
 
@@ -32,6 +32,15 @@ def hz_to_bin(hz: float, config: MelConfig) -> float:
     return (here - low) / (high - low) * config.n_mels
 
 
+def level_range(mels: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Ends of the colour scale that pictures of several mels (F, 128) share."""
+    everything, floor = np.concatenate(mels), MelConfig().log_floor
+    # The floor fills the bins that a corpus does not reach: it must not eat the colour scale.
+    above = everything[everything > floor + 0.5]
+    low, high = np.quantile(above, [0.02, 0.999]) if above.size else (floor, 0.0)
+    return max(float(low), float(high) - _RANGE), float(high)
+
+
 def plot_systems(audio: Mapping[str, np.ndarray], sample_rate: int, title: str, path: Path) -> None:
     """Write a PNG with one spectrogram a system, in the order given.
 
@@ -46,11 +55,7 @@ def plot_systems(audio: Mapping[str, np.ndarray], sample_rate: int, title: str, 
 
     config = MelConfig()
     mels = {name: log_mel(speech, sample_rate) for name, speech in audio.items()}
-    everything = np.concatenate(list(mels.values()))
-    # The floor fills the bins that a corpus does not reach: it must not eat the colour scale.
-    above = everything[everything > config.log_floor + 0.5]
-    low, high = np.quantile(above, [0.02, 0.999]) if above.size else (config.log_floor, 0.0)
-    low = max(low, high - _RANGE)
+    low, high = level_range(list(mels.values()))
     seconds = max(len(mel) for mel in mels.values()) * config.hop_length / config.sample_rate
 
     figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + _ROW_INCHES * len(mels)), dpi=_DPI, layout="constrained")
@@ -62,7 +67,7 @@ def plot_systems(audio: Mapping[str, np.ndarray], sample_rate: int, title: str, 
             mel.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, cmap="magma", interpolation="none"
         )
         axis.set_title(name.replace("_", " "), loc="left", fontsize=11, pad=3)
-        axis.set_yticks([hz_to_bin(hz, config) for hz in _TICKS_HZ], [f"{hz:,}" for hz in _TICKS_HZ])
+        axis.set_yticks([hz_to_bin(hz, config) for hz in TICKS_HZ], [f"{hz:,}" for hz in TICKS_HZ])
         axis.set_ylabel("Hz")
     axes[-1].set_xlim(0.0, seconds)
     axes[-1].set_xlabel("time (s)")

@@ -38,7 +38,8 @@ class Recognizer:
             import pocketsphinx
         except ImportError as error:
             raise MetricUnavailable("pocketsphinx is not installed: pip install 'sitok_espnet[eval]'") from error
-        self.version = version("pocketsphinx")
+        # The remark is part of every cached measurement's key: those with a carried noise estimate are not used again.
+        self.version = f"{version('pocketsphinx')} (noise estimated for each utterance alone)"
         sentences = [words for words in map(normalize_words, train_texts) if words]
         test_words = {word for text in test_texts for word in normalize_words(text)}
         if not sentences:
@@ -72,6 +73,7 @@ class Recognizer:
         return self._recognize_once(samples)
 
     def _recognize(self, samples: np.ndarray) -> str:
+        self._decoder.start_stream()  # forgets the noise estimate, which else goes on from utterance to utterance
         self._decoder.start_utt()
         self._decoder.process_raw(samples.tobytes(), no_search=False, full_utt=True)
         self._decoder.end_utt()

@@ -4,13 +4,14 @@ Utterances are the independent units: an utterance's numerator and denominator a
 systems are compared on the same draws of the same utterances.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
+from sitok_espnet.evaluate.significance import randomisation_p
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -85,6 +86,28 @@ def bootstrap(
     return Interval(float(numerator / denominator), *_limits(sums[:, 0] / sums[:, 1], confidence), len(counted))
 
 
+def bootstrap_of_sums(
+    columns: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """A statistic that is a function of sums over utterances but no ratio of two (such as macro F1), with its interval.
+
+    Args:
+        columns: (n, C) numbers of each utterance.
+        statistic: sums (..., C) -> values (...).
+
+    Raises:
+        SiTokError: no utterance.
+    """
+    if not len(columns):
+        raise SiTokError("no utterance could be measured")
+    values = statistic(_resampled(columns, resamples, seed))
+    return Interval(float(statistic(columns.sum(axis=0))), *_limits(values, confidence), len(columns))
+
+
 def _paired(
     systems: Sequence[Mapping[str, Measurement]], resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
@@ -126,12 +149,16 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """Their paired difference, ready for JSON, with ``first_is_better``: whether its corpus value is the better one.
+    """Their paired difference, ready for JSON.
+
+    Beside the fields of Difference: ``p_randomisation`` (see :mod:`sitok_espnet.evaluate.significance`) and
+    ``first_is_better``, whether its corpus value is the better one.
 
     Raises:
         SiTokError: no utterance counts in both.
     """
     cell = asdict(paired_difference(first, second, resamples, seed))
+    cell["p_randomisation"] = randomisation_p(first, second, seed=seed)
     return cell | {"first_is_better": cell["value"] > 0 if higher_is_better else cell["value"] < 0}
 
 

@@ -1,12 +1,14 @@
 """The step/quality curve as a page and a picture (ours)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from sitok_espnet.evaluate.table import markdown_table, provenance_lines, verdict
+from sitok_espnet.evaluate.markdown import markdown_table, provenance_lines
+from sitok_espnet.evaluate.table import verdict
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
-_MARKERS = "os^Dv"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers
+MARKERS = "os^Dv"
 
 
 def render_steps(results: Mapping) -> str:
@@ -65,41 +67,68 @@ def _differences_table(results: Mapping) -> str:
     return markdown_table(header, rows)
 
 
+@dataclass(frozen=True)
+class StepPanel:
+    """One quantity against solver steps.
+
+    Attributes:
+        title, direction: what it is, and which way is better.
+        value: its interval in a row of steps.json, or None.
+        ceiling: the interval of copy synthesis, or None.
+        from_zero: whether the axis begins at zero.
+    """
+
+    title: str
+    direction: str
+    value: Callable[[Mapping], Mapping | None]
+    ceiling: Mapping | None = None
+    from_zero: bool = False
+
+
+def step_panels(results: Mapping) -> list[StepPanel]:
+    """A panel a metric and one for the time."""
+    panels = [
+        StepPanel(card["title"], card["direction"], lambda row, n=name: row["metrics"][n], results["ceiling"][name])
+        for name, card in results["metrics"].items()
+    ]
+    title = f"time / time of {_name(results['time_reference'])}"
+    return [*panels, StepPanel(title, "lower is better", lambda row: row["time_ratio"], from_zero=True)]
+
+
+def draw_step_panel(axis, results: Mapping, panel: StepPanel) -> None:
+    """Draw on a matplotlib axis: a line a model, bars for the intervals."""
+    steps = sorted({row["steps"] for row in results["rows"] if row["steps"]}) or [1]
+    for index, model in enumerate(dict.fromkeys(row["model"] for row in results["rows"])):
+        rows = [row for row in results["rows"] if row["model"] == model and panel.value(row)]
+        if not rows:
+            continue
+        # Without steps: a level over the whole axis.
+        places = [[row["steps"]] for row in rows] if rows[0]["steps"] else [[steps[0], steps[-1]]]
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        _draw_line(axis, places, [panel.value(row) for row in rows], model, style)
+    if panel.ceiling:
+        axis.axhline(panel.ceiling["value"], color="grey", linestyle="--", linewidth=1, label="copy synthesis")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(steps, [str(number) for number in steps])
+    axis.minorticks_off()
+    axis.set_xlabel("solver steps")
+    axis.grid(alpha=0.3)
+    if panel.from_zero:
+        axis.set_ylim(bottom=0)
+
+
 def plot_steps(results: Mapping, path: Path) -> None:
-    """Write a PNG: one panel a metric and one for the time, a line a model, bars for the intervals."""
+    """Write a PNG with all panels side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    metrics = results["metrics"]
-    figure = Figure(figsize=(4.2 * (len(metrics) + 1), 4.2), dpi=110, layout="constrained")
+    panels = step_panels(results)
+    figure = Figure(figsize=(4.2 * len(panels), 4.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(metrics) + 1, squeeze=False)[0]
-    steps = sorted({row["steps"] for row in results["rows"] if row["steps"]}) or [1]
-    models = list(dict.fromkeys(row["model"] for row in results["rows"]))
-    panels = [
-        (card["title"], card["direction"], lambda row, n=name: row["metrics"][n]) for name, card in metrics.items()
-    ]
-    reference = results["time_reference"]
-    panels.append((f"time / time of {_name(reference)}", "lower is better", lambda row: row["time_ratio"]))
-    for axis, (title, direction, value) in zip(axes, panels, strict=True):
-        for index, model in enumerate(models):
-            rows = [row for row in results["rows"] if row["model"] == model and value(row)]
-            if not rows:
-                continue
-            # Without steps: a level over the whole axis.
-            places = [[row["steps"]] for row in rows] if rows[0]["steps"] else [[steps[0], steps[-1]]]
-            style = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
-            _draw_line(axis, places, [value(row) for row in rows], model, style)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(steps, [str(number) for number in steps])
-        axis.minorticks_off()
-        axis.set_xlabel("solver steps")
-        axis.set_title(f"{title}\n({direction})", fontsize=10)
-        axis.grid(alpha=0.3)
-    for axis, name in zip(axes, metrics, strict=False):
-        if ceiling := results["ceiling"][name]:
-            axis.axhline(ceiling["value"], color="grey", linestyle="--", linewidth=1, label="copy synthesis")
-    axes[-1].set_ylim(bottom=0)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        draw_step_panel(axis, results, panel)
+        axis.set_title(f"{panel.title}\n({panel.direction})", fontsize=10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

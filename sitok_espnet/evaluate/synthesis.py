@@ -1,5 +1,6 @@
 """Write the audio of every system into an evaluation directory; finished systems are kept."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -12,8 +13,10 @@ from tqdm import tqdm
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate import first_chunk
 from sitok_espnet.evaluate.earlier import REFINED, EarlierModel, row_order
 from sitok_espnet.evaluate.files import read_json, write_json, write_table, write_text
+from sitok_espnet.evaluate.peer_rows import PEER, PeerRow, speed_measured
 from sitok_espnet.evaluate.provenance import describe_machine
 from sitok_espnet.evaluate.systems import SYSTEMS, SystemUnavailable, Workshop
 
@@ -44,6 +47,7 @@ class ModelCard:
         vocoder_conf: its options, where they are not the defaults.
         vocoder_hash: of its trained weights, None where it has none.
         earlier: rows of models before refinement, such as ``reconstruction_unrefined``.
+        peers: rows of other codecs, such as ``peer_opus_6k``, and their names, such as ``opus:6``.
     """
 
     checkpoint: str
@@ -59,6 +63,7 @@ class ModelCard:
     vocoder_conf: dict = field(default_factory=dict)
     vocoder_hash: str | None = None
     earlier: tuple[str, ...] = ()
+    peers: dict[str, str] = field(default_factory=dict)
 
 
 def synthesize(
@@ -67,6 +72,7 @@ def synthesize(
     output_dir: Path,
     systems: Sequence[str] | None = None,
     earlier: Sequence[EarlierModel] = (),
+    peers: Sequence[PeerRow] = (),
 ) -> None:
     """Write ``<output_dir>/<system>/{wav.scp,wav/*.wav,settings.json}`` (24 kHz, PCM_16) and the model's own outputs.
 
@@ -76,8 +82,9 @@ def synthesize(
     Args:
         shop, card: inputs and model.
         output_dir: the evaluation directory.
-        systems: rows to make; None is all.
+        systems: rows to make beside the peers; None is all.
         earlier: models that this one was refined from, one row each; opened when their turn comes.
+        peers: other codecs, one row each; each also writes ``<output_dir>/<row>/peer.json``.
 
     Raises:
         SiTokError: unknown system, unreadable audio, an earlier model with other tokens.
@@ -87,7 +94,11 @@ def synthesize(
     if unknown := [name for name in systems if name not in {*SYSTEMS, *before}]:
         choices = ", ".join([*SYSTEMS, *before])
         raise SiTokError(f"unknown system {unknown[0]!r}: choose from {choices} (option --systems)")
-    card = replace(card, earlier=tuple(name for name in before if name in systems))
+    card = replace(
+        card,
+        earlier=tuple(name for name in before if name in systems),
+        peers={row.key: row.name for row in peers},
+    )
     expected = {name: _settings(shop, card, name) for name in SYSTEMS}
     for name in systems:
         folder = output_dir / name
@@ -99,7 +110,10 @@ def synthesize(
         if _finished(folder, settings):
             logging.info("%s: finished, kept", name)
             continue
-        _write_system(its_shop, function, folder, settings)
+        finish = functools.partial(_write_timing, its_shop, output_dir) if name == TIMED else None
+        _write_system(its_shop, function, folder, settings, finish)
+    for row in peers:
+        expected[row.key] = _write_peer(shop, row, output_dir / row.key)
     _write_model_outputs(shop, card, expected, output_dir)
 
 
@@ -111,7 +125,7 @@ def check_settings(output_dir: Path, system: str) -> None:
     Raises:
         SiTokError: it is not there or was made with other settings; which ones.
     """
-    again = f"sitok_synth_systems --systems {system}"
+    again = f"sitok_synth_systems {_option_for(output_dir, system)}"
     folder = output_dir / system
     if not (folder / "wav.scp").is_file():
         if (folder / NOT_RUN).is_file():
@@ -127,9 +141,20 @@ def check_settings(output_dir: Path, system: str) -> None:
         raise SiTokError(f"made with other settings than the last synthesis ({differences}): {again}")
 
 
+def _option_for(output_dir: Path, system: str) -> str:
+    """The option of sitok_synth_systems that makes a row."""
+    card = read_json(output_dir / TOKENIZER) if (output_dir / TOKENIZER).is_file() else {}
+    peer = card.get("peers", {}).get(system)
+    return f"--peers {peer}" if peer else f"--systems {system}"
+
+
+def _data_hash(shop: Workshop) -> str:
+    data = "\n".join(f"{item.utt} {item.location} {_size(item.location)}" for item in shop.inputs)
+    return hashlib.sha256(data.encode()).hexdigest()[:16]
+
+
 def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
     """Everything that decides a system's audio and, for the timed one, how fast it was made."""
-    data = "\n".join(f"{item.utt} {item.location} {_size(item.location)}" for item in shop.inputs)
     settings = {
         "system": name,
         "model_hash": card.model_hash,
@@ -139,7 +164,7 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
         "steps": shop.solver_steps,
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
-        "data_hash": hashlib.sha256(data.encode()).hexdigest()[:16],
+        "data_hash": _data_hash(shop),
     }
     if name == "original":
         return {"system": name, "data_hash": settings["data_hash"]}
@@ -167,7 +192,25 @@ def _finished(folder: Path, settings: dict) -> bool:
     return False
 
 
-def _write_system(shop: Workshop, function: Callable, folder: Path, settings: dict) -> None:
+def _write_peer(shop: Workshop, row: PeerRow, folder: Path) -> dict:
+    """Make a peer's row unless it is finished; its settings."""
+    settings = row.settings(_data_hash(shop))
+    if _finished(folder, settings) or speed_measured(folder, settings, SETTINGS):
+        logging.info("%s: finished, kept", row.key)
+        return settings
+    for stale in (PEER, SETTINGS):
+        (folder / stale).unlink(missing_ok=True)
+    _write_system(shop, row.audio, folder, settings, lambda: row.write(folder))
+    if row.coded and (folder / NOT_RUN).is_file():  # timed with random weights
+        row.write(folder)
+        write_json(folder / SETTINGS, settings)
+    return settings
+
+
+def _write_system(
+    shop: Workshop, function: Callable, folder: Path, settings: dict, finish: Callable[[], None] | None = None
+) -> None:
+    """Audio of all utterances, then what ``finish`` writes, then what says that the row is finished."""
     name = folder.name
     for stale in ("wav.scp", NOT_RUN, CLIPPED):
         (folder / stale).unlink(missing_ok=True)
@@ -189,8 +232,8 @@ def _write_system(shop: Workshop, function: Callable, folder: Path, settings: di
         return
     if clipped:
         write_table(folder / CLIPPED, clipped)
-    if name == TIMED:
-        _write_timing(shop, folder.parent)
+    if finish is not None:
+        finish()
     write_json(folder / SETTINGS, settings)
     write_table(folder / "wav.scp", locations)  # last: its presence means finished
 
@@ -203,6 +246,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
         "cfg_scale": 0.0,
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),
+        "first_chunk": first_chunk.describe(shop.tokenizer),
         "utterances": {utt: asdict(timing) for utt, timing in sorted(shop.timings.items())},
     }
     write_json(output_dir / TIMING, content)

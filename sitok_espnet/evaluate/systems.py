@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.first_chunk import time_first
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
 from sitok_espnet.vocoder.choices import build_vocoder
@@ -36,12 +37,14 @@ def read_recording(tokenizer: SiTok, item: AudioInput) -> np.ndarray:
 
 @dataclass
 class Timing:
-    """Wall-clock seconds of one utterance, alone in its batch."""
+    """Wall-clock seconds of one utterance, alone in its batch; the last two: see sitok_espnet.evaluate.first_chunk."""
 
     audio: float
     encode: float
     decode: float
     vocoder: float
+    first_token: float | None = None
+    first_audio: float | None = None
 
 
 @dataclass
@@ -120,7 +123,8 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     output = shop.tokenizer.vocode(mels, [len(wav)])[0]
     done = time.perf_counter()
     seconds = len(wav) / shop.tokenizer.sample_rate
-    shop.timings[item.utt] = Timing(seconds, encoded - start, decoded - encoded, done - decoded)
+    first = time_first(shop.tokenizer, wav, shop.solver_steps, shop.seed)
+    shop.timings[item.utt] = Timing(seconds, encoded - start, decoded - encoded, done - decoded, **first)
     return output
 
 

@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
+from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
+from sitok_espnet.evaluate.peers import peer_title
+from sitok_espnet.evaluate.peers_table import peers_section, rate_text
+from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
 
 TITLES = {
     "original": "original",
@@ -16,13 +20,14 @@ TITLES = {
 }
 
 SIGNIFICANT = 0.05
+REMARKS = 4  # different ones on a page for one cell
 
 
 def row_title(system: str) -> str:
-    """``reconstruction_unrefined`` -> "reconstruction, unrefined"."""
+    """``reconstruction_unrefined`` -> "reconstruction, unrefined"; ``peer_opus_6k`` -> "Opus, 6 kbit/s"."""
     if name := earlier_name(system):
         return f"{TITLES[REFINED]}, {name.replace('_', ' ')}"
-    return TITLES.get(system, system)
+    return TITLES.get(system) or peer_title(system) or system
 
 
 def render(results: Mapping) -> str:
@@ -31,36 +36,15 @@ def render(results: Mapping) -> str:
         "# Results",
         _headline(results),
         _systems_table(results),
-        _legend(results),
-        "## Tokenizer",
-        _tokenizer_table(results),
-        "## Comparisons",
+        "\n".join(f"- {line}" for line in legend_lines(results)),
+        _verification(results),
+        tokenizer_section(results),
+        peers_section(results),
         _comparisons(results),
         "## Provenance",
         _provenance(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; cells are escaped so that no text can break it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines)
-
-
-def _escape(cell: str) -> str:
-    return " ".join(str(cell).split()).replace("|", "\\|") or " "
-
-
-def cell_text(cell: Mapping, decimals: int) -> str:
-    """A number with its interval, or why there is none."""
-    if cell["status"] == "not run":
-        return f"not run: {cell['reason']}"
-    if cell["status"] == "reference":
-        return "-"
-    text = f"{cell['value']:.{decimals}f} [{cell['low']:.{decimals}f}, {cell['high']:.{decimals}f}]"
-    excluded = len(cell.get("excluded", {}))
-    return text + (f" ({excluded} excluded)" if excluded else "")
 
 
 def _headline(results: Mapping) -> str:
@@ -79,30 +63,31 @@ def _decimals(results: Mapping, name: str) -> int:
 def _systems_table(results: Mapping) -> str:
     metrics = results["metrics"]
     arrows = {"higher is better": " ↑", "lower is better": " ↓"}
-    header = ["system"]
+    rated = any(content.get("rate") for content in results["systems"].values())
+    header = ["system", *(["bit/s"] if rated else [])]
     header += [
         card.get("title", name.upper()) + arrows.get(card.get("direction"), "") for name, card in metrics.items()
     ]
     rows = []
     for system, content in results["systems"].items():
         cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
-        rows.append([row_title(system), *cells])
+        rows.append([row_title(system), *([rate_text(content.get("rate"))] if rated else []), *cells])
     return markdown_table(header, rows)
 
 
-def _legend(results: Mapping) -> str:
+def legend_lines(results: Mapping) -> list[str]:
+    """What the columns are, and remarks on single cells."""
     lines = []
     for name, card in results["metrics"].items():
         if card.get("status") == "not run":
-            lines.append(f"- {name}: not run: {card['reason']}")
+            lines.append(f"{name}: not run: {card['reason']}")
             continue
-        text = f"- {card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
+        text = f"{card['title']}: {card['unit']}, {card['direction']}; {card['model']}, version {card['version']}, "
         text += f"at {card['sample_rate']} Hz"
         if card.get("pronounced_by_rule"):
             text += f"; pronounced by spelling rules only: {', '.join(card['pronounced_by_rule'])}"
         lines.append(text + ".")
-    lines += [f"- {note}" for note in _notes(results)]
-    return "\n".join(lines)
+    return lines + _notes(results)
 
 
 def _notes(results: Mapping) -> list[str]:
@@ -115,6 +100,9 @@ def _notes(results: Mapping) -> list[str]:
             notes += [f"{name} of {title}: {text}." for text in _grouped(cell.get("notices", {}))]
         if clipped := content.get("samples_clipped"):
             notes.append(f"{title}: audio beyond [-1, 1] was clipped when written in {_some(sorted(clipped))}.")
+    sources = {content["rate"]["source"] for content in results["systems"].values() if content.get("rate")}
+    if sources:
+        notes.insert(0, f'bit/s: {" or ".join(sorted(sources))}; "-": no code, or a control.')
     if dash:
         notes.insert(0, '"-": the original compared with itself is perfect by construction.')
     return notes
@@ -125,7 +113,9 @@ def _grouped(remarks: Mapping[str, str]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for utterance in sorted(remarks):
         groups.setdefault(remarks[utterance], []).append(utterance)
-    return [f"{remark}: {_some(utterances)}" for remark, utterances in groups.items()]
+    lines = [f"{remark}: {_some(utterances)}" for remark, utterances in groups.items()]
+    rest = len(lines) - REMARKS
+    return lines if rest <= 0 else [*lines[:REMARKS], f"{rest} more remarks of the kind are in results.json"]
 
 
 def _some(utterances: Sequence[str], most: int = 4) -> str:
@@ -134,114 +124,77 @@ def _some(utterances: Sequence[str], most: int = 4) -> str:
     return ", ".join(utterances[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _tokenizer_table(results: Mapping) -> str:
-    rows = [
-        ["CTC decoder, CER", cell_text(results["ctc"]["cer"], 3)],
-        ["CTC decoder, WER", cell_text(results["ctc"]["wer"], 3)],
-    ]
-    for part, title in (("train", "training dump"), ("test", "test set")):
-        use = results["codebook"][part]
-        if use["status"] == "not run":
-            rows.append([f"codebook use, {title}", cell_text(use, 0)])
-            rows.append([f"perplexity, {title}", cell_text(use, 0)])
-            continue
-        used = ", ".join(f"{share:.1%} of {size:,}" for share, size in zip(use["used"], use["sizes"], strict=True))
-        perplexity = ", ".join(
-            f"{value:.1f} ({value / size:.1%} of {size:,})"
-            for value, size in zip(use["perplexity"], use["sizes"], strict=True)
-        )
-        rows.append([f"codebook use, {title}", f"{used} ({use['tokens']:,} tokens)"])
-        rows.append([f"perplexity, {title}", perplexity])
-    bits = results["bits_per_second"]
-    if bits["status"] == "measured":
-        sizes = " + ".join(f"log2({size:,})" for size in bits["codebook_sizes"])
-        rows.append(["bits per second", f"{bits['value']:.1f} = {bits['frame_rate']} x ({sizes})"])
-    else:
-        rows.append(["bits per second", cell_text(bits, 1)])
-    speed = results["speed"]
-    for part, title in (("encode", "encode"), ("decode", "decode (tokens to mel)"), ("vocoder", "vocoder")):
-        name = f"real-time factor, {title}"
-        if speed["status"] == "not run":
-            rows.append([name, cell_text(speed, 3)])
-        else:
-            steps = f", {steps_text(speed['steps'])}" if part == "decode" else ""
-            rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
-    table = markdown_table(["quantity", "value"], rows)
-    if speed["status"] == "measured":
-        table += (
-            f"\n\nReal-time factor: seconds of computing a second of audio; {speed['batch']}, on "
-            f"{speed['device']} with {speed['threads']} threads ({_machine(speed['machine'])})."
-        )
-    return table
-
-
-def steps_text(steps: int | None) -> str:
-    """Solver steps in words; None is a decoder that does not iterate."""
-    return "one pass" if steps is None else f"{steps} steps"
-
-
-def _machine(machine: Mapping) -> str:
-    return ", ".join(
-        [
-            f"{machine['processor']}, {machine['cores']} cores",
-            machine["memory"],
-            f"accelerator: {machine['accelerator']}",
-            f"Python {machine['python']}, torch {machine['torch']}",
-        ]
-    )
-
-
 def _comparisons(results: Mapping) -> str:
+    pairs = results["comparisons"]
+    if not pairs:
+        return ""
     measured = [name for name, card in results["metrics"].items() if card.get("status") != "not run"]
     rows = []
-    for pair in results["comparisons"]:
+    for pair in pairs:
+        title = f"{row_title(pair['first'])} - {row_title(pair['second'])}"
         for name in measured:
-            cell = pair["metrics"][name]
-            title = f"{pair['first']} - {pair['second']}".replace("_", " ")
+            cell, metric = pair["metrics"][name], results["metrics"][name]["title"]
             if cell["status"] == "not run":
-                rows.append([title, results["metrics"][name]["title"], cell_text(cell, 3), "-", "-", "-"])
+                rows.append([title, metric, cell_text(cell, 3), *["-"] * 5])
                 continue
-            rows.append(
-                [
-                    title,
-                    results["metrics"][name]["title"],
-                    cell_text(cell, _decimals(results, name)),
-                    f"{cell['p_value']:.4f}",
-                    verdict(cell),
-                    "overlap" if cell["intervals_overlap"] else "apart",
-                ]
-            )
-    header = ["systems", "metric", "difference (paired bootstrap)", "p, two-sided", "the first is", "own intervals"]
-    closed = results["mel_distance_closed"]
-    if closed["status"] == "measured":
-        way = f"{closed['value']:.1%} [{closed['low']:.1%}, {closed['high']:.1%}]"
-    else:
-        way = cell_text(closed, 3)
-    sentence = f"Share of the way from untrained to copy synthesis that training closes, in mel distance: {way}."
-    return markdown_table(header, rows) + "\n\n" + sentence
+            values = [cell["p_value"], cell.get("p_randomisation"), cell.get("p_holm")]
+            numbers = ["-" if value is None else f"{value:.4f}" for value in values]
+            overlap = "overlap" if cell["intervals_overlap"] else "apart"
+            rows.append([title, metric, cell_text(cell, _decimals(results, name)), *numbers, verdict(cell), overlap])
+    if not rows:
+        return closed_sentence(results)
+    header = ["systems", "metric", "difference (paired bootstrap)", "p, bootstrap", "p, randomisation", "Holm"]
+    header += ["the first is", "own intervals"]
+    remark = (
+        "p values are two-sided: of the paired bootstrap, and of a paired randomisation test that swaps the two "
+        f"systems utterance by utterance. Holm: the latter, adjusted for all pairs measured in the metric; "
+        f'"better" and "worse" are said where it is below {SIGNIFICANT}.'
+    )
+    table = markdown_table(header, rows)
+    return "\n\n".join(part for part in ("## Comparisons", table, remark, closed_sentence(results)) if part)
 
 
 def verdict(cell: Mapping) -> str:
-    """What a paired difference (`statistics.compare`) shows of the first system."""
-    if cell["p_value"] >= SIGNIFICANT:
+    """What a paired difference (`statistics.compare`) shows of the first system; by Holm's p where there is one."""
+    if cell.get("p_holm", cell["p_value"]) >= SIGNIFICANT:
         return "no difference shown"
     return "better" if cell["first_is_better"] else "worse"
 
 
-def provenance_lines(made: Mapping) -> list[str]:
-    """Command, commit and machine, one a line."""
-    lines = [f"- {key.replace('_', ' ')}: `{value}`" for key, value in made.items() if key != "machine"]
-    return lines + ([f"- machine: {_machine(made['machine'])}"] if "machine" in made else [])
-
-
 def _provenance(results: Mapping) -> str:
-    lines = provenance_lines(results.get("provenance", {}))
-    card = results["tokenizer"]
-    if card["status"] == "measured":
-        lines.append(
-            f"- model: {card['model_hash']} ({card['checkpoint']} checkpoint, {card['parameters']:,} parameters), "
-            f"configuration {card['config_hash']}, mel {card['mel_hash']}, vocoder {card['vocoder']}"
-        )
-    else:
-        lines.append(f"- model: {cell_text(card, 0)}")
-    return "\n".join(lines)
+    return "\n".join(provenance_lines(results.get("provenance", {})) + model_line(results))
+
+
+def _verification(results: Mapping) -> str:
+    if results.get("verification") is None:
+        return ""
+    rows = verification_rows(results)
+    table = markdown_table(["system", "EER ↓"], rows) if rows else ""
+    parts = ["## Speaker verification", table, verification_remark(results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verification_rows(results: Mapping) -> list[list[str]]:
+    """Speaker EER of every system; nothing where it was not measured."""
+    rows = []
+    for system, cell in (results.get("verification") or {}).get("systems", {}).items():
+        text = cell_text(cell, 1)
+        if cell["status"] == "measured":
+            text = f"{cell['value']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
+        rows.append([row_title(system), text])
+    return rows
+
+
+def verification_remark(results: Mapping) -> str:
+    """The trials, or why there are none; empty in files of before they were."""
+    content = results.get("verification")
+    if content is None:
+        return ""
+    if content["status"] == "not run":
+        return f"{cell_text(content, 1)}."
+    return (
+        f"Enrolment: {content['enrolment']}; test: the system's audio. {content['speakers']} speakers, "
+        f"{content['targets']:,} target and {content['impostors']:,} impostor trials (seed {content['seed']}); "
+        f"intervals resample {content['resampled']}. {content['model']}, version {content['version']}, at "
+        f"{content['sample_rate']} Hz. The row of the originals is what the encoder itself confuses."
+    )

@@ -73,35 +73,46 @@ SLOTS: dict[str, Slot] = {
         ("mel_size", "condition_size"),
     ),
 }
-# NAME of what has a NAME_conf, here and in ESPnet's trainer -> the class that counts where a YAML names none.
-CLASS_DEFAULTS = {name: slot.default for name, slot in SLOTS.items()} | {"optim": "adadelta", "scheduler": None}
+
+
+def class_defaults(slots: Mapping[str, Slot]) -> dict[str, str | None]:
+    """NAME of what has a NAME_conf, in a registry and in ESPnet's trainer -> the class where a YAML names none."""
+    return {name: slot.default for name, slot in slots.items()} | {"optim": "adadelta", "scheduler": None}
+
+
+CLASS_DEFAULTS = class_defaults(SLOTS)
 MODEL_KEYS = ("stacking_factor", "lambda_ctc")
 DEFAULT_VOCABULARY = 4000  # text pieces; the paper's totals fit a few thousand
 
 
-def legal_keys(slot: str, name: str) -> list[str]:
+def legal_keys(slot: str, name: str, slots: Mapping[str, Slot] = SLOTS) -> list[str]:
     """Configuration keys of one choice of a slot."""
-    parameters = inspect.signature(SLOTS[slot].choices[name].__init__).parameters
-    return [p for p in parameters if p != "self" and p not in SLOTS[slot].given]
+    parameters = inspect.signature(slots[slot].choices[name].__init__).parameters
+    return [p for p in parameters if p != "self" and p not in slots[slot].given]
 
 
-def build_slot(slot: str, config: Mapping[str, Any], **given: Any) -> nn.Module | None:
-    """One component as the configuration describes it, None where it is switched off; ``given`` are its sizes."""
-    name = config.get(slot, SLOTS[slot].default)
+def build_slot(
+    slot: str, config: Mapping[str, Any], slots: Mapping[str, Slot] = SLOTS, **given: Any
+) -> nn.Module | None:
+    """One component as the configuration describes it, None where it is switched off; ``given`` are its sizes.
+
+    ``slots`` is the registry: the tokenizer's, or that of the probes (sitok_espnet/probes/slots.py).
+    """
+    name = config.get(slot, slots[slot].default)
     if name is None:
-        if not SLOTS[slot].optional:
-            raise SiTokError(f"{slot} may not be null: choose one of {', '.join(SLOTS[slot].choices)}")
+        if not slots[slot].optional:
+            raise SiTokError(f"{slot} may not be null: choose one of {', '.join(slots[slot].choices)}")
         return None
-    if name not in SLOTS[slot].choices:
-        raise SiTokError(f"{slot}: unknown choice {name!r}; there are {', '.join(SLOTS[slot].choices)}")
+    if name not in slots[slot].choices:
+        raise SiTokError(f"{slot}: unknown choice {name!r}; there are {', '.join(slots[slot].choices)}")
     conf = dict(config.get(f"{slot}_conf") or {})
-    legal = legal_keys(slot, name)
+    legal = legal_keys(slot, name, slots)
     unknown = sorted(set(conf) - set(legal))
     if unknown:
         raise SiTokError(
             f"{slot}_conf of {slot} {name!r} has unknown keys: {', '.join(unknown)}; legal keys are {', '.join(legal)}"
         )
-    return SLOTS[slot].choices[name](**{**given, **conf})
+    return slots[slot].choices[name](**{**given, **conf})
 
 
 def _vocab_size(config: Mapping[str, Any]) -> int:

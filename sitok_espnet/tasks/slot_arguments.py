@@ -2,20 +2,21 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 from espnet2.train.class_choices import ClassChoices
 from espnet2.utils import config_argparse
 
-from sitok_espnet.sitok.slots import CLASS_DEFAULTS, SLOTS
+from sitok_espnet.sitok.slots import CLASS_DEFAULTS, SLOTS, Slot
 
 
-def slot_choices() -> list[ClassChoices]:
-    """``--<slot>`` and ``--<slot>_conf`` for every slot of the registry."""
+def slot_choices(slots: Mapping[str, Slot] = SLOTS) -> list[ClassChoices]:
+    """``--<slot>`` and ``--<slot>_conf`` for every slot of a registry."""
     return [
         ClassChoices(name, slot.choices, type_check=slot.contract, default=slot.default, optional=slot.optional)
-        for name, slot in SLOTS.items()
+        for name, slot in slots.items()
     ]
 
 
@@ -27,6 +28,8 @@ class SlotArgumentParser(config_argparse.ArgumentParser):
     switches on) keeps its options.
     """
 
+    class_defaults: Mapping[str, str | None] = CLASS_DEFAULTS
+
     def parse_known_args(self, args=None, namespace=None):
         """Parse with the YAML's values, then again without those that belong to a replaced class."""
         parsed, rest = super().parse_known_args(args, namespace)
@@ -35,7 +38,7 @@ class SlotArgumentParser(config_argparse.ArgumentParser):
         from_yaml = yaml.safe_load(Path(parsed.config).read_text(encoding="utf-8")) or {}
         replaced = [
             name
-            for name, default in CLASS_DEFAULTS.items()
+            for name, default in self.class_defaults.items()
             if from_yaml.get(f"{name}_conf")
             and (name in from_yaml or default is not None)
             and getattr(parsed, name) != from_yaml.get(name, default)

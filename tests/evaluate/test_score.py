@@ -100,7 +100,7 @@ def test_table_has_all_rows_and_columns(scored):
     lines = page.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("| system"))
     table = [line.strip("|").split("|") for line in lines[start : start + 2 + len(SYSTEMS)]]
-    assert {len(row) for row in table} == {1 + len(METRICS)}
+    assert {len(row) for row in table} == {2 + len(METRICS)}  # the name, the bit rate
     assert all(cell.strip() for row in table for cell in row)
     assert [row[0].strip() for row in table[2:]][:3] == ["original", "copy synthesis", "reconstruction"]
     for text in ("CTC decoder, CER", "codebook use, training dump", "25/2 x (log2(64))", "real-time factor, encode"):
@@ -148,6 +148,10 @@ def test_provenance_without_a_host_name(scored):
     assert set(made) >= {"commit", "seed", "machine", "package_version"}
     assert platform.node() not in json.dumps(made["machine"])
     assert results["tokenizer"]["config_hash"] in page
+
+
+def test_transcripts_stand_beside_the_scores(scored, synthesized, data_dir):
+    assert read_transcripts(synthesized / "text") == read_transcripts(data_dir / "text")
 
 
 def test_pictures(scored, synthesized):
@@ -251,7 +255,7 @@ def test_threads_do_not_make_other_audio(copied, data_dir, scored):
 
 def test_a_failed_call_leaves_no_earlier_results(copied, data_dir):
     assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()
-    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "polqa"]) == 2
+    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "taste"]) == 2
     assert not (copied / "results.json").exists() and not (copied / "RESULTS.md").exists()
 
 
@@ -293,7 +297,7 @@ def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--metrics", "polqa"], "unknown metric 'polqa'"),
+        (["--metrics", "taste"], "unknown metric 'taste'"),
         (["--data_dir", "nowhere"], "no such wav.scp"),
         (["--resamples", "0"], "--resamples must be at least 1"),
         (["--metrics", "wer", "--train_text", "nowhere"], "no such text file"),

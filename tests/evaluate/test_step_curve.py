@@ -211,7 +211,7 @@ def test_models_with_other_tokens_are_refused(tiny_model_dir, refined, data_dir,
         (False, ["--steps", "0"], "--steps must be whole numbers from 1 on"),
         (False, ["--resamples", "0"], "--resamples must be at least 1"),
         (False, ["--data_dir", "nowhere"], "no such wav.scp"),
-        (False, ["--metrics", "pesq"], "unknown metric 'pesq'"),
+        (False, ["--metrics", "taste"], "unknown metric 'taste'"),
     ],
 )
 def test_bad_requests(tiny_model_dir, data_dir, tmp_path, capsys, twice, options, message):

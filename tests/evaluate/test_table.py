@@ -1,6 +1,6 @@
 """Cells and tables."""
 
-from sitok_espnet.evaluate.table import cell_text, markdown_table, steps_text
+from sitok_espnet.evaluate.markdown import cell_text, markdown_table, steps_text
 
 
 def test_cells():

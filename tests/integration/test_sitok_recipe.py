@@ -107,12 +107,26 @@ def test_results_have_every_system_and_number(recipe):
     labels = ("original", "copy synthesis", "reconstruction", "reconstruction with CFG", "untrained")
     for label in (*labels, "control: mean mel", "control: other tokens"):
         (row,) = (r for r in rows if r.startswith(f"| {label} |"))
-        cells = [c.strip() for c in row.split("|")[2:-1]]
-        assert len(cells) == 6
+        rate, *cells = [c.strip() for c in row.split("|")[2:-1]]
+        assert len(cells) == 6 and rate == ("50" if label.startswith("reconstruction") else "-")
         measured = [c for c in cells if c != "-"]
         assert len(measured) >= 3 and all("[" in c for c in measured), row
     assert len(results["systems"]) == 7
     assert len(list((out / "spectrograms").glob("*.png"))) == 3
+
+
+def test_the_report_has_audio_transcripts_and_curves(recipe):
+    page = (recipe.path / "exp/sitok_base/report.html").read_text()
+    texts = (recipe.path / "dump/raw/test/text").read_text().splitlines()
+    shown = [line.partition(" ")[2] for line in texts if f"<q>{line.partition(' ')[2]}</q>" in page]
+    assert shown and page.count("<audio") == 7 * page.count('<article class="utterance">') > 0
+    for part in (
+        "total loss",
+        "stacking_factor",
+        "-m sitok_espnet.bin.sitok_train --resume true",
+        "Codes by frequency",
+    ):
+        assert part in page, part
 
 
 def test_tokens_are_the_same_through_recipe_interface_and_command_line(recipe, tmp_path):

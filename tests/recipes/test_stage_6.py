@@ -116,6 +116,9 @@ def test_later_stages_use_the_last_refinement_and_the_vocoder(trained):
     (curve,) = calls(trained, "sitok_step_curve")  # a shortcut is among the refinements
     models = "--model exp/sitok_x/3epoch.pth --model exp/sitok_x_one --model exp/sitok_x_one_my_shortcut"
     assert f"{models} {vocoder}" in curve and "--output_dir exp/sitok_x_one_my_shortcut/eval/test/steps" in curve
+    folder = "exp/sitok_x_one_my_shortcut"
+    (report,) = calls(trained, "sitok_espnet.bin.main")
+    assert report.split() == f"-m sitok_espnet.bin.main report {folder}/eval/test --output {folder}/report.html".split()
     (pack,) = calls(trained, "sitok_pack")
     assert "--checkpoint" not in pack and "--vocoder exp/vocoder_small" in pack
     assert "--output_dir exp/sitok_x_one_my_shortcut/packed" in pack
@@ -151,6 +154,18 @@ def test_without_refinement_the_named_checkpoint_is_scored_and_packed(trained):
         assert run_one(trained, stage, "--inference_model", "3epoch.pth").returncode == 0
     for program in ("sitok_synth_systems", "sitok_pack"):
         assert "--model exp/sitok_x --checkpoint 3epoch.pth" in calls(trained, program)[0]
+
+
+def test_the_report_is_of_the_sets_that_were_scored(trained):
+    write(trained / "exp/sitok_x/eval/of_last_year/results.json")
+    for name in ("easy", "hard"):
+        write(trained / f"dump/raw/{name}/wav.scp")
+    done = run_one(trained, 8, "--test_sets", "easy hard", "--report_args", "--utterances 9 --audio_format mp3")
+    assert done.returncode == 0, done.stderr
+    (report,) = calls(trained, "sitok_espnet.bin.main")
+    sets = "exp/sitok_x/eval/easy exp/sitok_x/eval/hard"
+    assert report.endswith(f"report {sets} --output exp/sitok_x/report.html --utterances 9 --audio_format mp3")
+    assert "report: exp/sitok_x/report.html (open it in a browser)" in done.stdout
 
 
 def steps_folder(recipe):

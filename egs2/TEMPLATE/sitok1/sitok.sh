@@ -44,13 +44,17 @@ vocoder_config=""      # trains a Vocos vocoder: conf/vocoder/vocos_mini.yaml; e
 vocoder_args=""        # more options for its training
 
 # Tokens and scores
+scored_model=""        # stages 1, 2 and 8 only: a packed model (stage 9 of any recipe), scored on test_sets; no training sets
 inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
 steps=16               # sampler steps
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
+peers=""               # other codecs in the score table, as "opus:6 codec2:1200 encodec:1.5 mimi:8"
+peer_dir=data/local/peers # their programs and weights: PEER_DIR/codec2, PEER_DIR/mimi ...
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
 step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
+report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
 
 # Upload
 hf_repo=""             # owner/name
@@ -65,28 +69,18 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . ./cmd.sh
 . "${SITOK_ROOT}/local/stage_functions.sh"
 . "${SITOK_ROOT}/local/step_curve.sh"
+. "${SITOK_ROOT}/local/peer_codecs.sh"
 
-for number in stage stop_stage ngpu num_nodes nj inference_nj nbpe steps; do
-    [[ ${!number} =~ ^[0-9]{1,9}$ ]] || die "--${number} must be a whole number, not '${!number}'"
-    printf -v "${number}" '%d' "$((10#${!number}))" # 08 is eight, not a bad octal number
-done
+check_numbers stage stop_stage ngpu num_nodes nj inference_nj nbpe steps
 [ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
-skipped=" "
-for number in ${skip_stages//,/ }; do
-    if [[ ! ${number} =~ ^[0-9]{1,2}$ ]] || ((10#${number} < 1 || 10#${number} > 10)); then
-        die "--skip_stages are numbers from 1 to 10, as \"6 9\" or 6,9, not '${number}'"
-    fi
-    skipped+="$((10#${number})) "
-done
-if ((stage == 10 && stop_stage == 9)); then
+if [ "${stage}" = 10 ] && [ "${stop_stage}" = 9 ]; then
     die "--stage 10 is after --stop_stage 9: uploading must be asked for with --stage 10 --stop_stage 10"
 fi
-if ((stage < 1 || stage > stop_stage || stop_stage > 10)); then
-    die "no stages from ${stage} to ${stop_stage}: 1 <= --stage <= --stop_stage <= 10 is needed (uploading is" \
-        "--stage 10 --stop_stage 10)"
-fi
+check_stages 10 " (uploading is --stage 10 --stop_stage 10)"
 
-stages_log=${expdir}/stage_seconds.tsv
+if [ -n "${scored_model}" ]; then
+    set_scored_model # of local/stage_functions.sh: no training sets, final_exp
+fi
 [ -n "${sitok_stats_dir}" ] || sitok_stats_dir=${expdir}/sitok_stats
 token_dir=${token_listdir}/bpe_${bpemode}${nbpe}
 train_dir=${dumpdir}/raw/${train_set}
@@ -110,6 +104,7 @@ checkpoint_opts=()
 
 # Stage 6 makes refined_exps, each from the one before; stages 8 to 10 are about the last one, final_exp.
 refined_exps=()
+[ -z "${scored_model}" ] || sitok_exp=${expdir}/${scored_name}
 final_exp=${sitok_exp}
 for overlay in ${refine}; do
     find_conf "${overlay}" --refine >/dev/null
@@ -143,13 +138,6 @@ set_text_opts() {
         die "${train_dir} has no transcripts: switch the CTC branch off with --train_args \"--ctc null\" (or ctc: null" \
             "in ${train_config})"
     fi
-}
-
-need_formatted() {
-    local set
-    for set in "$@"; do
-        need "${dumpdir}/raw/${set}/wav.scp" 2
-    done
 }
 
 # need_trained [EXPERIMENT STAGE]: the tokenizer by default.
@@ -188,11 +176,11 @@ stage_1() {
 stage_2() {
     local set limits
     # shellcheck disable=SC2086 # a list of names
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_set} ${valid_set} ${test_sets}; do
         need "data/${set}/wav.scp" 1
     done
     # shellcheck disable=SC2086
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_set} ${valid_set} ${test_sets}; do
         limits=()
         if [ "${set}" = "${train_set}" ] || [ "${set}" = "${valid_set}" ]; then
             limits=(--min_duration "${min_wav_duration}" --max_duration "${max_wav_duration}")
@@ -344,27 +332,30 @@ set_model_opts() {
         curve_opts+=(--model "${exp}")
         [ "${exp}" = "${final_exp}" ] || model_opts+=(--earlier "${exp#"${sitok_exp}_"}=${exp}")
     done
-    [ "${final_exp}" != "${sitok_exp}" ] || model_opts=(--model "${sitok_exp}" "${checkpoint_opts[@]}")
+    [ "${final_exp}" != "${sitok_exp}" ] || model_opts=(--model "${scored_model:-${sitok_exp}}" "${checkpoint_opts[@]}")
 }
 
 stage_8() {
-    local set out opts tokens=()
+    local set out outs=() opts tokens=()
     # shellcheck disable=SC2086
-    need_formatted "${train_set}" ${test_sets}
-    need_all_trained
-    if has_codes; then
+    need_formatted ${train_set} ${test_sets}
+    [ -n "${scored_model}" ] || need_all_trained
+    if [ -z "${scored_model}" ] && has_codes; then
         need "${token_dump}/${train_set}/manifest.json" 7
         tokens=(--train_tokens "${token_dump}/${train_set}")
     fi
     set_model_opts
+    set_peer_opts
     for set in ${test_sets}; do
         out=${final_exp}/eval/${set}
+        outs+=("${out}")
         opts=()
         ! has_text || opts+=(--train_text "${train_dir}/text")
+        [ ! -s "data/${set}/prompt.scp" ] || opts+=(--prompts "data/${set}/prompt.scp") # another recording of each speaker
         log "resynthesis of ${set}, log: ${out}/synth.log"
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
-            ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" \
+            ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" "${peer_opts[@]}" \
             --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
             --steps "${steps}" --cfg_scale "${cfg_scale}" ${synth_args}
         log "scores of ${set}, log: ${out}/score.log"
@@ -372,10 +363,10 @@ stage_8() {
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
             "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
-        log "results: ${out}/RESULTS.md"
-        cat "${out}/RESULTS.md"
-        update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
+        show "${out}/RESULTS.md"
+        [ -n "${scored_model}" ] || update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
     done
+    write_report "${final_exp}/report.html" "${outs[@]}"
 }
 
 stage_9() {
@@ -398,19 +389,4 @@ stage_10() {
 stage_names=("" "data preparation" "24 kHz audio" "text pieces" "statistics" "training" "refinement and vocoder"
     "token dump" "resynthesis and scores" "packing" "upload")
 
-mkdir -p "${expdir}"
-summary=()
-for ((number = stage; number <= stop_stage && number <= 10; number++)); do
-    [[ ${skipped} != *" ${number} "* ]] || continue
-    log "stage ${number}: ${stage_names[number]}"
-    began=${SECONDS}
-    "stage_${number}"
-    log "stage ${number}: done in $((SECONDS - began)) s"
-    summary+=("$(printf '%9d %8d  %s' "${number}" "$((SECONDS - began))" "${stage_names[number]}")")
-    printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${stages_log}"
-done
-if [ "${#summary[@]}" -gt 1 ]; then
-    log "seconds per stage:"
-    printf '    stage  seconds\n'
-    printf '%s\n' "${summary[@]}"
-fi
+run_stages

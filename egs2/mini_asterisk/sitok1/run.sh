@@ -14,4 +14,5 @@ cd "$(dirname "$0")"
     --ngpu 0 \
     --nj 2 \
     --train_config conf/train_sitok_mini.yaml \
+    --peers "opus:6 codec2:700C codec2:1200" \
     "$@"

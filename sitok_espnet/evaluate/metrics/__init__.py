@@ -3,7 +3,7 @@
 A new metric is one file and one line here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from sitok_espnet.evaluate.metrics.hubert_wer import HubertWordErrorRate
 from sitok_espnet.evaluate.metrics.mcd import MelCepstralDistance
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
 from sitok_espnet.evaluate.metrics.pesq import PESQ
+from sitok_espnet.evaluate.metrics.prompt_similarity import PromptSimilarity
 from sitok_espnet.evaluate.metrics.speaker_similarity import SpeakerSimilarity
 from sitok_espnet.evaluate.metrics.stoi import STOI
 from sitok_espnet.evaluate.metrics.utmos import UTMOS
@@ -29,6 +30,7 @@ from sitok_espnet.evaluate.metrics.wer import WordErrorRate
 from sitok_espnet.evaluate.metrics.whisper_wer import WhisperWordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer
 from sitok_espnet.evaluate.world import World
+from sitok_espnet.inputs import AudioInput, read_scp
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,19 @@ class MetricContext:
         test_texts: transcripts of the scored utterances: a recogniser may know their words, never their order.
         languages: those of the scored utterances; the offline recogniser knows English only.
         foreign: utterance -> language, of those that are not English.
+        prompts: another recording of the speaker of each scored utterance, where there is such a list.
     """
 
     train_texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
     foreign: Mapping[str, str] = field(default_factory=dict)
+    prompts: tuple[AudioInput, ...] = ()
 
     @classmethod
-    def read(cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path) -> "MetricContext":
+    def read(
+        cls, train_text: Path | None, texts: Mapping[str, str], data_dir: Path, prompts: Path | None = None
+    ) -> "MetricContext":
         """The context of transcripts `texts` (utterance -> words) of a data directory.
 
         Where a corpus has several languages, ``utt2lang`` beside ``text`` tells them apart (utterances that it does not
@@ -62,6 +68,7 @@ class MetricContext:
             test_texts=tuple(texts.values()),
             languages=tuple(sorted({of_test.get(utt, "en") for utt in texts})) or ("en",),
             foreign={utt: of_test[utt] for utt in sorted(texts) if of_test.get(utt, "en") != "en"},
+            prompts=tuple(read_scp(prompts)) if prompts else (),
         )
 
     @cached_property
@@ -101,6 +108,9 @@ OPTIONAL_METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "hubert_wer": lambda context: HubertWordErrorRate(context.languages),
     "wavlm_sim": lambda context: WavLMSimilarity(),
     "utmos": lambda context: UTMOS(),
+    # These need a list of prompts (option --prompts), and the weights of what they are named after.
+    "sim_prompt": lambda context: PromptSimilarity(SpeakerSimilarity, context.prompts),
+    "wavlm_sim_prompt": lambda context: PromptSimilarity(WavLMSimilarity, context.prompts),
 }
 
 
@@ -110,10 +120,16 @@ def build_metric(name: str, context: MetricContext) -> AbsMetric:
     Raises:
         SiTokError: unknown name. MetricUnavailable: it cannot run here, and why.
     """
-    known = METRICS | OPTIONAL_METRICS
-    if name not in known:
-        raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(known)} (option --metrics)")
-    return known[name](context)
+    check_names([name])
+    return (METRICS | OPTIONAL_METRICS)[name](context)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SiTokError for the first name that is not a metric's."""
+    choices = METRICS | OPTIONAL_METRICS
+    for name in names:
+        if name not in choices:
+            raise SiTokError(f"unknown metric {name!r}: choose from {', '.join(choices)} (option --metrics)")
 
 
 __all__ = [
@@ -126,4 +142,5 @@ __all__ = [
     "NotMeasurable",
     "Sample",
     "build_metric",
+    "check_names",
 ]

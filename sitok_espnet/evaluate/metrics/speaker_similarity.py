@@ -1,14 +1,11 @@
 """Speaker similarity: cosine of two voice embeddings."""
 
-import warnings
-from importlib.metadata import version
-
 import numpy as np
 
 from sitok_espnet.audio import resample
-from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
 from sitok_espnet.evaluate.memory import remember_last
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.speaker_encoder import SpeakerEncoder
 
 
 class SpeakerSimilarity(AbsMetric):
@@ -27,30 +24,10 @@ class SpeakerSimilarity(AbsMetric):
     decimals = 3
 
     def __init__(self):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # resemblyzer imports scipy by an old name
-                import resemblyzer
-        except ImportError as error:
-            raise MetricUnavailable(
-                f"resemblyzer cannot be imported ({error}): pip install webrtcvad-wheels librosa and "
-                "pip install --no-deps resemblyzer==0.1.4"
-            ) from error
-        self.model = "resemblyzer VoiceEncoder (weights of its wheel)"
-        self.version = version("resemblyzer")
-        self._prepare = resemblyzer.preprocess_wav
-        self._encoder = resemblyzer.VoiceEncoder("cpu", verbose=False)
-        self._embed_reference = remember_last(self._embed)
-
-    def _embed(self, speech: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Embedding (256,) and whether the voice detector found voice in it."""
-        if not np.any(speech):
-            raise NotMeasurable("silent audio")
-        # The preparation rounds to 16 bits, where samples beyond 1 would wrap around.
-        speech = np.clip(speech, -1.0, 1.0)
-        voiced = self._prepare(speech)
-        # Leaving out the utterances without any voice would flatter the system that made them.
-        return self._encoder.embed_utterance(voiced if len(voiced) else speech), len(voiced) > 0
+        encoder = SpeakerEncoder()
+        self.model, self.version = encoder.model, encoder.version
+        self._embed = encoder.embed
+        self._embed_reference = remember_last(encoder.embed)
 
     def measure(self, sample: Sample) -> Measurement:
         """Cosine similarity of one utterance."""

@@ -1,0 +1,1 @@
+../../TEMPLATE/sitok_probe1/sitok_probe.sh

@@ -1,0 +1,58 @@
+"""How long until something comes out: the first token of a stream and the first chunk of audio (ours)."""
+
+import time
+
+import numpy as np
+
+from sitok_espnet.chunked import token_layout
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.inference import SiTok
+
+CHUNK_SECONDS = 1.0  # of the first chunk of audio, without its look-ahead
+
+
+def needed_samples(tokenizer: SiTok) -> dict[str, int]:
+    """Samples that must be there before the first token, and before the first chunk of audio with its look-ahead."""
+    layout, pad = token_layout(tokenizer, CHUNK_SECONDS), tokenizer.mel_config.pad
+    return {
+        "first_token": tokenizer.samples_per_token + pad,
+        "first_audio": tokenizer.samples_per_token * (layout.chunk + layout.after) + pad,
+    }
+
+
+def describe(tokenizer: SiTok) -> dict:
+    """What timing.json says of it: seconds of audio that each needs, and why there may be none."""
+    needed = {part: samples / tokenizer.sample_rate for part, samples in needed_samples(tokenizer).items()}
+    reasons = {"first_audio": f"no utterance has the {needed['first_audio']:.2f} s that it needs"}
+    try:
+        tokenizer.stream()
+        reasons["first_token"] = f"no utterance has the {1000 * needed['first_token']:.0f} ms that it needs"
+    except SiTokError as error:
+        reasons["first_token"] = str(error)
+    return {"chunk_seconds": CHUNK_SECONDS, "audio_seconds": needed, "not_run": reasons}
+
+
+def time_first(tokenizer: SiTok, wav: np.ndarray, steps: int | None, seed: int) -> dict[str, float | None]:
+    """Seconds of computing for ``first_token`` and ``first_audio`` of samples (S,); None where S is too short.
+
+    The first token: a stream is opened and given just the samples that complete it. The first audio: the samples of the
+    chunk and its look-ahead are encoded, decoded, and the chunk with what is cross-faded is vocoded.
+    """
+    needed = needed_samples(tokenizer)
+    seconds: dict[str, float | None] = dict.fromkeys(needed)
+    if len(wav) >= needed["first_token"]:
+        try:
+            start = time.perf_counter()
+            tokenizer.stream().push(wav[: needed["first_token"]], tokenizer.sample_rate)
+            seconds["first_token"] = time.perf_counter() - start
+        except SiTokError:
+            pass  # :func:`describe` says why
+    if len(wav) >= needed["first_audio"]:
+        layout = token_layout(tokenizer, CHUNK_SECONDS)
+        start = time.perf_counter()
+        codes = tokenizer.analyze([wav[: needed["first_audio"]]], tokenizer.sample_rate)[0]
+        mel = tokenizer.decode_mel([codes[: layout.chunk + layout.after]], steps, 0.0, seed)[0]
+        samples = (layout.chunk + layout.fade) * tokenizer.samples_per_token
+        tokenizer.vocode([mel], [samples])
+        seconds["first_audio"] = time.perf_counter() - start
+    return seconds

@@ -1,0 +1,226 @@
+"""Anybody's audio as an evaluation directory: the originals and any number of systems, checked and made comparable.
+
+No tokenizer is involved: ``<dir>/original`` becomes a data directory (wav.scp and, where given, text, utt2spk,
+utt2lang), ``<dir>/<NAME>/wav.scp`` lists a system's audio. Files are listed where they are; only what has to be
+changed (another sampling rate, another length) is written, under ``<dir>/<NAME>/wav``.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sitok_espnet.audio import resample, write_audio
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.files import read_json, read_transcripts, write_json, write_table
+from sitok_espnet.evaluate.synthesis import CLIPPED, TOKENIZER
+from sitok_espnet.inputs import AudioInput, collect_inputs, is_ark_entry
+
+ORIGINAL = "original"
+RESAMPLED_RATE = 24000  # Hz: what every recipe works at, and the only rate of the mel distance
+ROUNDING = 2  # samples by which converting a rate may change a length
+INPUTS = "inputs.json"  # what the directory was filled from
+RESERVED = {ORIGINAL, "spectrograms", "steps", "versa"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How audio is made comparable.
+
+    Attributes:
+        resample: convert everything to RESAMPLED_RATE; else all audio must have one rate, whatever it is.
+        fit_length: cut a system's audio at the end, or pad it with zeros, to its original's length (codecs round up to
+            whole frames); else lengths stay, and metrics that compare sample by sample leave out what differs.
+    """
+
+    resample: bool = False
+    fit_length: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was found: the systems' names in order, the rate at which everything is compared, changed files a system."""
+
+    systems: tuple[str, ...]
+    sample_rate: int
+    changed: Mapping[str, int]
+
+
+def parse_hypotheses(words: Sequence[str]) -> dict[str, str]:
+    """``NAME=PATH`` or ``PATH`` (called after its folder or file) -> name -> path, in order.
+
+    Raises:
+        SiTokError: a name that cannot be a folder's, is taken, or occurs twice.
+    """
+    systems: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or "/" in name:  # a path may have = in it
+            path = word
+            place = Path(word).resolve()
+            place = place.parent if place.suffix == ".scp" else place
+            name = (place.name if place.is_dir() else place.stem).replace(" ", "_")
+        if not path or not NAME.fullmatch(name):
+            raise SiTokError(f"--hyp {word}: expected NAME=PATH with a name of letters, digits and . - + _")
+        if name in RESERVED:
+            raise SiTokError(f"--hyp {word}: the name {name} is taken: choose another one, --hyp NAME={path}")
+        if name in systems:
+            raise SiTokError(
+                f"--hyp {word}: {name} is there already ({systems[name]}): give each a name, --hyp NAME=PATH"
+            )
+        systems[name] = path
+    return systems
+
+
+def prepare(
+    reference: str,
+    systems: Mapping[str, str],
+    output: Path,
+    tables: Mapping[str, Path | None] | None = None,
+    options: Options = Options(),
+) -> Prepared:
+    """Fill an evaluation directory; nothing is written before ids, rates and tables have been checked.
+
+    Args:
+        reference: audio files, a directory or an scp with the originals.
+        systems: name -> the same of each system.
+        output: evaluation directory; one that a tokenizer's stage 8 made is refused.
+        tables: text, utt2spk, utt2lang -> file or None; may have more utterances than are compared.
+        options: see Options.
+
+    Raises:
+        SiTokError: missing, extra or doubled ids, mixed rates, unreadable audio, a table without an utterance.
+    """
+    if (output / TOKENIZER).exists():
+        raise SiTokError(f"-o {output} is the evaluation of a tokenizer (stage 8): choose another directory")
+    originals = _by_id([reference], "--ref")
+    audio = {name: _by_id([path], f"--hyp {name}") for name, path in systems.items()}
+    for name, items in audio.items():
+        _same_ids(originals, items, f"--hyp {name}")
+    wanted = {name: _table(path, name, originals) for name, path in (tables or {}).items() if path is not None}
+    everything = {ORIGINAL: originals, **audio}
+    signals = {name: _lengths(items, name) for name, items in everything.items()}
+    rate = RESAMPLED_RATE if options.resample else _one_rate(signals)
+
+    output.mkdir(parents=True, exist_ok=True)
+    lengths = {utt: _resampled_length(*signals[ORIGINAL][utt], rate) for utt in originals}
+    changed = {}
+    for name, items in everything.items():
+        targets = lengths if name != ORIGINAL else {}
+        changed[name] = _write_row(output / name, items, signals[name], rate, targets, options)
+    for name in ("text", "utt2spk", "utt2lang"):
+        if name in wanted:
+            write_table(output / ORIGINAL / name, wanted[name])
+        else:
+            (output / ORIGINAL / name).unlink(missing_ok=True)
+    _remove_old_rows(output, everything)
+    write_json(output / INPUTS, {"systems": list(everything), "sample_rate": rate})
+    return Prepared(tuple(everything), rate, changed)
+
+
+def _by_id(paths: Sequence[str], option: str) -> dict[str, AudioInput]:
+    try:
+        return {item.utt: item for item in collect_inputs(paths)}
+    except SiTokError as error:
+        raise SiTokError(f"{option}: {error}") from error
+
+
+def _same_ids(originals: Mapping[str, AudioInput], items: Mapping[str, AudioInput], option: str) -> None:
+    missing, extra = sorted(originals.keys() - items.keys()), sorted(items.keys() - originals.keys())
+    problems = (
+        [f"{len(missing)} of {len(originals)} originals have no audio there, {_some(missing)}"] if missing else []
+    )
+    problems += [f"{len(extra)} have no original, {_some(extra)}"] if extra else []
+    if problems:
+        raise SiTokError(
+            f"{option}: {'; '.join(problems)}: the identifiers must be those of --ref (a file's is its name without "
+            "suffix, in a directory its path below it with - for /; a wav.scp gives any)"
+        )
+
+
+def _some(identifiers: Sequence[str]) -> str:
+    more = len(identifiers) - EXAMPLES
+    return "such as " + ", ".join(identifiers[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _table(path: Path, name: str, originals: Mapping[str, AudioInput]) -> dict[str, str]:
+    table = read_transcripts(path)
+    # An utterance may have no transcript (its id alone); it must have a line, or the ids are of another set.
+    if missing := sorted(originals.keys() - table.keys()):
+        raise SiTokError(
+            f"--{name} {path}: {len(missing)} of {len(originals)} utterances are not in it, {_some(missing)}"
+        )
+    return {utt: table[utt] for utt in originals}
+
+
+def _lengths(items: Mapping[str, AudioInput], name: str) -> dict[str, tuple[int, int]]:
+    """utterance -> samples, rate; reads everything once, so that bad audio is found before anything is written."""
+    found = {}
+    for utt, item in tqdm(items.items(), desc=f"reading {name}", unit="utt", mininterval=1.0):
+        wav, rate = item.read()
+        found[utt] = (len(wav), rate)
+    return found
+
+
+def _one_rate(signals: Mapping[str, Mapping[str, tuple[int, int]]]) -> int:
+    rates: dict[int, str] = {}
+    for name, lengths in signals.items():
+        for utt, (_, rate) in lengths.items():
+            rates.setdefault(rate, f"{utt} of {name}")
+    if len(rates) > 1:
+        found = ", ".join(f"{rate} Hz ({example})" for rate, example in sorted(rates.items()))
+        raise SiTokError(f"different sampling rates: {found}: --resample converts everything to {RESAMPLED_RATE} Hz")
+    return next(iter(rates))
+
+
+def _resampled_length(samples: int, rate: int, new_rate: int) -> int:
+    return -(-samples * new_rate // rate)
+
+
+def _write_row(
+    folder: Path,
+    items: Mapping[str, AudioInput],
+    signals: Mapping[str, tuple[int, int]],
+    rate: int,
+    targets: Mapping[str, int],
+    options: Options,
+) -> int:
+    """wav.scp of one system, with what must be changed written beside it; the number of files written."""
+    for stale in ("wav.scp", CLIPPED):
+        (folder / stale).unlink(missing_ok=True)
+    shutil.rmtree(folder / "wav", ignore_errors=True)
+    locations, clipped, changed = {}, {}, 0
+    for utt, item in items.items():
+        samples, own_rate = signals[utt]
+        length = _resampled_length(samples, own_rate, rate)
+        target = targets.get(utt, length)
+        # Converting a rate may round a length up where the original's was rounded down.
+        fits = options.fit_length or (own_rate != rate and abs(target - length) <= ROUNDING)
+        target = target if fits else length
+        if own_rate == rate and target == samples:
+            locations[utt] = item.location if is_ark_entry(item.location) else str(Path(item.location).resolve())
+            continue
+        wav = resample(item.read()[0], own_rate, rate)[:target]
+        path = folder / "wav" / f"{utt}.wav"
+        if count := write_audio(path, np.pad(wav, (0, target - len(wav))), rate):
+            clipped[utt] = str(count)
+        locations[utt] = str(path)
+        changed += 1
+    if clipped:
+        write_table(folder / CLIPPED, clipped)
+    write_table(folder / "wav.scp", locations)
+    return changed
+
+
+def _remove_old_rows(output: Path, systems: Mapping[str, object]) -> None:
+    """Rows of an earlier call with other systems: a page that lists folders would show them."""
+    path = output / INPUTS
+    if path.is_file():
+        for name in set(read_json(path)["systems"]) - set(systems):
+            shutil.rmtree(output / name, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""results.json of the probes: every task and input with its better architecture, intervals, comparisons (stage 7)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from sitok_espnet.evaluate.files import read_json
+from sitok_espnet.evaluate.metrics.abs_metric import Measurement
+from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, paired_difference
+from sitok_espnet.evaluate.verification import Trials, verify
+from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
+from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob
+from sitok_espnet.probes.scoring import SUMMARY, Answer, error_counts, read_answers, read_embeddings, read_trials
+from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER
+
+PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))
+
+
+def build_results(jobs: Sequence[ProbeJob], resamples: int = RESAMPLES, seed: int = 0) -> dict:
+    """The table as a dictionary; all jobs must be scored. Tasks of one group are pooled."""
+    groups: dict[str, list[ProbeJob]] = {}
+    for job in jobs:
+        groups.setdefault(job.task.group, []).append(job)
+    cards = {job.input: InputCard.read(job.features) for job in jobs}
+    return {
+        "tasks": {name: _task(members, resamples, seed) for name, members in groups.items()},
+        "inputs": {name: _about(card) for name, card in cards.items()},
+        "bootstrap": {"resamples": resamples, "seed": seed, "confidence": 0.95},
+    }
+
+
+def _about(card: InputCard) -> dict:
+    content = asdict(card)
+    return {key: content[key] for key in ("width", "frame_rate", "codebook_sizes", "model_hash", "codes_hash")}
+
+
+def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
+    """One row: pooled over the folds of a cross-validation, where there are several."""
+    task = jobs[0].task.task
+    folders = {job.task.name: job.task for job in jobs}
+    by_input: dict[str, dict[str, list[ProbeJob]]] = {}
+    for job in jobs:
+        by_input.setdefault(job.input, {}).setdefault(job.probe, []).append(job)
+    inputs, chosen = {}, {}
+    for source, probes in by_input.items():
+        cells = {probe: _cell(members, resamples, seed) for probe, members in probes.items()}
+        best = min(cells, key=lambda probe: cells[probe]["valid_error"])  # the first of equals
+        inputs[source] = {"probe": best, **cells[best], "probes": cells}
+        chosen[source] = probes[best]
+    content = {
+        "title": task.title,
+        "metric": task.metric,
+        "higher_is_better": HIGHER_IS_BETTER[task.metric],
+        "chance": _chance(jobs),
+        "architectures": task.source,
+        "note": " ".join(dict.fromkeys(folder.note for folder in folders.values() if folder.note)),
+        "folds": len(folders),
+        "utterances": {phase: sum(len(folder.targets(phase)) for folder in folders.values()) for phase in SETS},
+        "inputs": inputs,
+        "differences": {},
+    }
+    if task.metric != EER:
+        measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}
+        for first, second in PAIRS:
+            if first in measured and second in measured:
+                difference = paired_difference(measured[first], measured[second], resamples, seed)
+                content["differences"][f"{first} - {second}"] = asdict(difference)
+    content["order"] = order_of(content)
+    return content
+
+
+def order_of(content: dict) -> str:
+    """Where the tokens are, in words; empty where an input is missing."""
+    values = {source: cell["value"] for source, cell in content["inputs"].items()}
+    if not {MEL, TOKENS, CONTINUOUS} <= set(values):
+        return ""
+    sign = 1 if content["higher_is_better"] else -1
+    mel, tokens, continuous = (sign * values[name] for name in (MEL, TOKENS, CONTINUOUS))
+    if mel <= tokens <= continuous:
+        return "tokens lie between mel and the continuous bound"
+    if continuous <= tokens <= mel:
+        return "the encoder's output is not better than mel here; tokens lie between the two"
+    if tokens > max(mel, continuous):
+        return "tokens are not between mel and the continuous bound: they are better than both"
+    return "tokens are not between mel and the continuous bound: they are worse than both"
+
+
+def _answers(jobs: Sequence[ProbeJob]) -> list[Answer]:
+    return [answer for job in jobs for answer in read_answers(job.folder)]
+
+
+def _measurements(found: Sequence[Answer], metric: str, characters: bool = False) -> dict[str, Measurement]:
+    """Utterance -> errors over units, or 1 of 1 for a right label."""
+    if metric == ACCURACY:
+        return {a.utterance: Measurement(float(a.answered == a.expected), 1.0) for a in found}
+    return {a.utterance: Measurement(*map(float, error_counts(a, "text", characters))) for a in found}
+
+
+def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
+    """Value and interval of one architecture, with its size and its error on the validation set."""
+    metric = jobs[0].task.task.metric
+    summaries = [read_json(job.folder / SUMMARY) for job in jobs]
+    about = {
+        "valid_error": sum(item["valid_error"] for item in summaries) / len(summaries),
+        "parameters": summaries[0]["parameters"],
+        "adapter_parameters": summaries[0]["adapter_parameters"],
+    }
+    if metric == EER:
+        rate = verify(*_trials(jobs[0]), resamples, seed)
+        value = {"value": rate.value, "low": rate.low, "high": rate.high, "count": rate.targets + rate.impostors}
+        return value | about
+    found = _answers(jobs)
+    cell = asdict(bootstrap(list(_measurements(found, metric).values()), resamples, seed)) | about
+    if metric == WER:
+        letters = _measurements(found, metric, characters=True)
+        return cell | {"extra": {"cer": asdict(bootstrap(list(letters.values()), resamples, seed))}}
+    classes = sorted({answer.expected for answer in found})
+    f1 = bootstrap_of_sums(_confusion(found, classes), macro_f1, resamples, seed)
+    return cell | {"extra": {"macro_f1": asdict(f1)}}
+
+
+def _trials(job: ProbeJob) -> tuple[Trials, dict, dict]:
+    """The trials in the form of evaluate/verification.py, and the embeddings for both sides."""
+    rows = read_trials(job.task.folder / TRIALS)
+    vectors = dict(read_embeddings(job.folder))
+    speakers = job.task.targets(TEST)
+    names = sorted({utterance for *pair, _ in rows for utterance in pair})
+    place = {name: number for number, name in enumerate(names)}
+    enrolment, test = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
+    target = np.array([row[2] for row in rows])
+    return Trials(tuple(names), tuple(speakers[n] for n in names), enrolment, test, target), vectors, vectors
+
+
+def _confusion(found: Sequence[Answer], classes: Sequence[str]) -> np.ndarray:
+    """(n, 3 C): whether an utterance is a hit of each class, was answered with it, has it."""
+    rows = [
+        [float(a.expected == a.answered == c) for c in classes]
+        + [float(a.answered == c) for c in classes]
+        + [float(a.expected == c) for c in classes]
+        for a in found
+    ]
+    return np.array(rows)
+
+
+def macro_f1(sums: np.ndarray) -> np.ndarray:
+    """Mean of F1 = 2 hits / (answered + there) over the classes that occur in either. (..., 3 C) -> (...).
+
+    A resample may lack a rare class altogether: it is left out there, not counted as a failure.
+    """
+    hits, answered, there = np.split(sums, 3, axis=-1)
+    occurs = answered + there > 0
+    return (2 * hits / np.maximum(answered + there, 1)).sum(axis=-1) / occurs.sum(axis=-1)
+
+
+def _chance(jobs: Sequence[ProbeJob]) -> float:
+    """What needs no input: silence (WER 1), a coin (EER 0.5), always the most frequent class of the training set."""
+    task = jobs[0].task.task
+    if task.metric == WER:
+        return 1.0
+    if task.metric == EER:
+        return 0.5
+    hits, total = 0, 0
+    for folder in {job.task.name: job.task for job in jobs}.values():
+        counts = Counter(folder.targets(TRAIN).values())
+        most = min(counts, key=lambda label: (-counts[label], label))
+        expected = list(folder.targets(TEST).values())
+        hits, total = hits + expected.count(most), total + len(expected)
+    return hits / total
