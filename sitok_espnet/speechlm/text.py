@@ -16,11 +16,17 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.tx
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """Attributes: size: number of pieces. hash: 16 hex digits of what decides them. encode: text -> identifiers."""
+    """Attributes:
+    size: number of pieces.
+    hash: 16 hex digits of what decides them.
+    encode: text -> identifiers.
+    unknown: text -> its characters that no piece has.
+    """
 
     size: int
     hash: str
     encode: Callable[[str], list[int]]
+    unknown: Callable[[str], set[str]]
 
     def check(self, vocabulary: JointVocabulary, name: str) -> None:
         """SiTokError unless a joint vocabulary was made with it."""
@@ -49,7 +55,9 @@ def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokeni
             processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except (OSError, RuntimeError) as error:
             raise SiTokError(f"{path} is not a SentencePiece model ({error})") from error
-        return TextTokenizer(processor.get_piece_size(), _hash([path]), processor.encode)
+        return TextTokenizer(
+            processor.get_piece_size(), _hash([path]), processor.encode, lambda text: _unknown(processor, text)
+        )
     files = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
     if not files:
         raise SiTokError(
@@ -63,8 +71,16 @@ def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokeni
     except (OSError, ValueError) as error:
         raise SiTokError(f"{path} holds no tokenizer that transformers can read ({error})") from error
     return TextTokenizer(
-        size or len(tokenizer), _hash(files), lambda text: tokenizer.encode(text, add_special_tokens=False)
+        size or len(tokenizer),
+        _hash(files),
+        lambda text: tokenizer.encode(text, add_special_tokens=False),
+        lambda text: set(),  # text models have bytes for everything
     )
+
+
+def _unknown(processor, text: str) -> set[str]:
+    """Characters that a SentencePiece model knows in no piece."""
+    return {character for character in text if processor.unk_id() in processor.encode(character)}
 
 
 def _hash(files: list[Path]) -> str:

@@ -12,6 +12,11 @@ from transformers.utils import logging as transformers_logging
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.lm.abs_lm import AbsLM
 
+# Keys of a configuration of transformers that say where it came from, or that the vocabulary decides.
+NOT_ARCHITECTURE = frozenset(
+    "model_type vocab_size architectures transformers_version dtype _name_or_path bos_token_id eos_token_id "
+    "pad_token_id".split()
+)
 NO_CONFIG = "is no causal language model of transformers with these options"
 
 
@@ -23,6 +28,16 @@ class TransformersLM(AbsLM):
         self.model = model
         if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def architecture(self) -> dict[str, Any]:
+        """``lm_conf`` of a ConfiguredLM with this architecture."""
+        settings = self.model.config
+        defaults = AutoConfig.for_model(settings.model_type).to_dict()
+        changed = {key: value for key, value in settings.to_diff_dict().items() if key in defaults}
+        return {
+            "model_type": settings.model_type,
+            "config": {key: value for key, value in changed.items() if key not in NOT_ARCHITECTURE},
+        }
 
     def output_size(self) -> int:
         """Width of the hidden states."""
