@@ -82,16 +82,21 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise SiTokError(f"{path} is not the configuration of a SiTok model")
     normalize_conf = dict(config.get("normalize_conf") or {})
     if config.get("normalize") is not None and "stats_file" in normalize_conf:
-        normalize_conf["stats_file"] = str(_find(directory, normalize_conf["stats_file"], "normalize_conf stats_file"))
+        normalize_conf["stats_file"] = str(
+            find_file(directory, normalize_conf["stats_file"], "normalize_conf stats_file")
+        )
     return {**config, "normalize_conf": normalize_conf}
 
 
-def _find(directory: Path, name: str | None, option: str) -> Path | None:
-    """A file that the configuration names relative to its own folder, the current one, or the recipe above it."""
+def find_file(directory: Path, name: str | None, option: str) -> Path | None:
+    """A file or folder that a configuration names relative to its own folder, the current one, or the recipe above it.
+
+    None for None; SiTokError naming the ``option`` where it is nowhere.
+    """
     if name is None:
         return None
     for base in (directory, Path(), *directory.resolve().parents):
-        if (base / name).is_file():
+        if (base / name).exists():
             return base / name
     raise SiTokError(
         f"{directory / 'config.yaml'}: {option} {name} is not found from the model's folder, the current folder or any "
@@ -197,7 +202,7 @@ def pack(
     if config.get("normalize") is not None:
         shutil.copyfile(config["normalize_conf"]["stats_file"], temporary / PACKED_STATISTICS)
         config["normalize_conf"] = {**config["normalize_conf"], "stats_file": PACKED_STATISTICS}
-    pieces = _find(loaded.directory, loaded.config.get("bpemodel"), "bpemodel")
+    pieces = find_file(loaded.directory, loaded.config.get("bpemodel"), "bpemodel")
     if pieces is not None:
         shutil.copyfile(pieces, temporary / PACKED_PIECES)
         config["bpemodel"] = PACKED_PIECES

@@ -1,0 +1,112 @@
+"""The token language model as an ESPnet model (PAPER section 4, zero-shot TTS; details ours)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from torch import Tensor
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.randomness import TrainingDraws
+from sitok_espnet.speechlm.lm.abs_lm import AbsLM
+from sitok_espnet.speechlm.pattern.abs_pattern import AbsPattern
+from sitok_espnet.speechlm.sequences import PackedBatch, make_sequence, pack
+from sitok_espnet.tokens import unflatten_codes
+
+
+class SpeechLMModel(AbsESPnetModel):
+    """Mean of -log p over all codes and ends, each among what may stand there (`JointVocabulary.choices`).
+
+    Shapes: B utterances, U text pieces, T frames, N codebooks, S streams.
+
+    Args:
+        lm: the backbone.
+        pattern: where codes stand in a sequence; it knows the joint vocabulary.
+        text_drop: share of training utterances whose text is not seen: the null condition of guidance.
+        pack_length: positions of a row in which several utterances stand, apart from each other; None: one a row.
+    """
+
+    def __init__(self, lm: AbsLM, pattern: AbsPattern, text_drop: float = 0.1, pack_length: int | None = 2048) -> None:
+        super().__init__()
+        if not 0 <= text_drop < 1:
+            raise SiTokError(f"model_conf text_drop must be in [0, 1), got {text_drop}")
+        if pack_length is not None and pack_length < 1:
+            raise SiTokError(f"model_conf pack_length must be positive or null, got {pack_length}")
+        self.lm = lm
+        self.pattern = pattern
+        self.vocabulary = pattern.vocabulary
+        self.text_drop = text_drop
+        self.pack_length = pack_length
+
+    def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
+        """Nothing: lengths are all that stage 4 needs."""
+        return {}
+
+    def forward(
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        codes: Tensor,
+        codes_lengths: Tensor,
+        utt_id: list[str] | None = None,
+        **kwargs: Any,
+    ):
+        """One batch, ESPnet's contract: -> (loss, stats, weight).
+
+        text (B, U) piece identifiers, codes (B, T N) values as a token dump holds them (sitok_espnet/tokens.py), each
+        padded on the right. The weight is the number of predicted codes and ends.
+        """
+        items = []
+        drop = TrainingDraws(len(text), text.device).dropped(self.text_drop).tolist() if self.training else None
+        for row in range(len(text)):
+            name = utt_id[row] if utt_id else f"utterance {row} of the batch"
+            values = codes[row, : int(codes_lengths[row])].cpu().numpy()
+            pieces = None if drop and drop[row] else text[row, : int(text_lengths[row])]
+            items.append((pieces, torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))))
+        nats, codebooks = self.losses(items)
+        count = torch.tensor(len(nats), device=nats.device)
+        loss = nats.mean()
+        stats = {"loss": loss.detach()}
+        for codebook in range(self.vocabulary.num_codebooks):
+            # Kept on every rank and in every batch: ESPnet averages the same keys collectively.
+            stats[f"nats_{codebook}"] = nats[codebooks == codebook].mean().detach()
+        return force_gatherable((loss, stats, count), loss.device)
+
+    def losses(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Text pieces (U,), None for the null condition, and codes (T, N) of utterances -> -log p in nats.
+
+        Returns:
+            (K,) nats of all codes and ends, by codebook, utterance by utterance in it, and their codebooks (K,).
+        """
+        nats, where = self.losses_by_utterance(items)
+        return nats, where[:, 1]
+
+    def losses_by_utterance(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
+        """As `losses`; the second result is (K, 2): the utterance and the codebook of each."""
+        device = next(self.parameters()).device
+        sequences = [make_sequence(self.pattern, pieces, codes) for pieces, codes in items]
+        batch = pack(sequences, self.pack_length, self.vocabulary.padding)
+        batch = PackedBatch(**{name: part.to(device) for name, part in vars(batch).items()})
+        hidden = self.hidden(batch.inputs, batch.attention_mask(), batch.positions)
+        streams = self.pattern.num_streams
+        owner = batch.sequence[:, :, None].expand(-1, -1, streams)
+        nats, where = [], []
+        for codebook in range(self.vocabulary.num_codebooks):
+            chosen = batch.codebooks == codebook
+            choices = self.vocabulary.choices(codebook)
+            # A codebook stands in one stream, so a position is chosen at most once.
+            logits = self.lm.logits(hidden[chosen.any(dim=-1)], choices).float()
+            nats.append(F.cross_entropy(logits, batch.targets[chosen] - choices.start, reduction="none"))
+            where.append(torch.stack([owner[chosen], torch.full_like(owner[chosen], codebook)], dim=1))
+        return torch.cat(nats), torch.cat(where)
+
+    def hidden(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
+        """Identifiers (R, P, S) -> hidden states (R, P, D): the sum of the streams' embeddings through the backbone.
+
+        Streams that hold the padding add nothing.
+        """
+        embeddings = self.lm.embed(inputs)
+        embeddings = (embeddings * (inputs != self.vocabulary.padding)[..., None]).sum(dim=2)
+        return self.lm(embeddings, mask, positions, cache)

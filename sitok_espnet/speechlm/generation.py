@@ -1,0 +1,199 @@
+"""Codes from text and a prompt: batched, with a key-value cache, seeded (PAPER section 4; details ours)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.espnet_model import SpeechLMModel
+from sitok_espnet.speechlm.sampling import TokenSampling, draw
+from sitok_espnet.speechlm.sequences import text_inputs
+
+ENDED, RUNAWAY, EMPTY = "ended", "run-away", "empty"
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One utterance to speak.
+
+    Attributes:
+        pieces: (U,) identifiers of the text: that of the prompt and the target together.
+        prompt: (P, N) codes of the prompt, P >= 0.
+    """
+
+    pieces: Tensor
+    prompt: Tensor
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Attributes: codes: (T, N) without the prompt. status: ENDED; RUNAWAY: stopped at max_frames; EMPTY: T = 0."""
+
+    codes: np.ndarray
+    status: str
+
+
+@dataclass
+class _Row:
+    """One utterance under way.
+
+    Attributes:
+        request: what was asked.
+        steps: identifiers (S,) of every step so far, the prompt's first.
+        generator: of its draws.
+        drawn: indices among the choices of each codebook, for the repetition penalty.
+        frames: P + T once the end is known.
+        stopped: whether that end was forced.
+    """
+
+    request: GenerationRequest
+    steps: list[list[int]]
+    generator: np.random.Generator
+    drawn: dict[int, list[int]] = field(default_factory=dict)
+    frames: int | None = None
+    stopped: bool = False
+
+
+@torch.no_grad()
+def generate(
+    model: SpeechLMModel, requests: Sequence[GenerationRequest], options: TokenSampling, seeds: Sequence[int]
+) -> list[Generated]:
+    """Speak utterances in one batch. What is drawn for one depends on its request and its seed alone, up to rounding.
+
+    Raises:
+        SiTokError: a prompt of other codebooks, or not one seed a request.
+    """
+    if len(seeds) != len(requests):
+        raise SiTokError(f"{len(requests)} utterances to generate, but {len(seeds)} seeds")
+    pattern, vocabulary = model.pattern, model.vocabulary
+    rows, prefixes = [], []
+    for request, seed in zip(requests, seeds, strict=True):
+        if request.prompt.ndim != 2 or request.prompt.shape[1] != vocabulary.num_codebooks:
+            raise SiTokError(f"prompt of shape {tuple(request.prompt.shape)}: expected (P, {vocabulary.num_codebooks})")
+        complete = pattern.first_step(len(request.prompt))
+        steps = pattern.steps(request.prompt)[:complete]
+        rows.append(_Row(request, steps.tolist(), np.random.Generator(np.random.PCG64(seed))))
+        prefixes.append(torch.cat([text_inputs(pattern, request.pieces), steps]))
+    if options.cfg_scale:  # the null condition of every row, behind all rows
+        nulls = [text_inputs(pattern, None)] * len(rows)
+        prefixes += [
+            torch.cat([null, torch.tensor(row.steps).view(-1, pattern.num_streams)])
+            for null, row in zip(nulls, rows, strict=True)
+        ]
+    cached = _CachedModel(model, prefixes)
+    active = list(range(len(rows)))
+    while active:
+        hidden = cached.hidden
+        steps = _next_steps(model, [rows[i] for i in active], hidden, options)
+        for index, step in zip(active, steps, strict=True):
+            rows[index].steps.append(step)
+        going = [at for at, index in enumerate(active) if not _finished(model, rows[index])]
+        if not going:
+            break
+        count = len(active)
+        kept = going + ([count + at for at in going] if options.cfg_scale else [])
+        following = torch.tensor([steps[at] for at in going] * (2 if options.cfg_scale else 1))
+        active = [active[at] for at in going]
+        cached.advance(kept, following)
+    return [_result(model, row) for row in rows]
+
+
+class _CachedModel:
+    """The model after what it has read; prefixes are padded on the left, so that all rows go on at the same place.
+
+    hidden: (R, D) hidden states of the last position.
+    """
+
+    def __init__(self, model: SpeechLMModel, prefixes: Sequence[Tensor]) -> None:
+        self.model = model
+        device = next(model.parameters()).device
+        longest = max(len(prefix) for prefix in prefixes)
+        streams = prefixes[0].shape[1]
+        inputs = torch.full((len(prefixes), longest, streams), model.vocabulary.padding)
+        self.valid = torch.zeros(len(prefixes), longest, dtype=torch.bool)
+        for row, prefix in enumerate(prefixes):
+            inputs[row, longest - len(prefix) :] = prefix
+            self.valid[row, longest - len(prefix) :] = True
+        self.valid = self.valid.to(device)
+        self.positions = (self.valid.cumsum(1) - 1).clamp(min=0)
+        causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+        # Padding sees itself: a position that sees nothing has no softmax.
+        mask = (causal & self.valid[:, None, :]) | torch.eye(longest, dtype=torch.bool, device=device)
+        self.cache = model.lm.make_cache()
+        self.hidden = model.hidden(inputs.to(device), mask[:, None], self.positions, self.cache)[:, -1]
+        self.positions = self.positions[:, -1:]
+
+    def advance(self, kept: Sequence[int], steps: Tensor) -> None:
+        """Go on with some rows: their indices, and the step (R', S) that each reads next."""
+        device = self.valid.device
+        if len(kept) < len(self.valid):
+            rows = torch.tensor(kept, device=device)
+            self.cache.batch_select_indices(rows)
+            self.valid, self.positions = self.valid[rows], self.positions[rows]
+        self.valid = torch.cat([self.valid, self.valid.new_ones(len(self.valid), 1)], dim=1)
+        self.positions = self.positions + 1
+        hidden = self.model.hidden(steps[:, None].to(device), self.valid[:, None, None], self.positions, self.cache)
+        self.hidden = hidden[:, -1]
+
+
+def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, options: TokenSampling) -> list[list[int]]:
+    """The next step (S,) of every row; it notes draws and ends in the rows."""
+    pattern, vocabulary = model.pattern, model.vocabulary
+    steps = [[vocabulary.padding] * pattern.num_streams for _ in rows]
+    for codebook in range(vocabulary.num_codebooks):
+        choices = vocabulary.choices(codebook)
+        scores = None
+        for at, row in enumerate(rows):
+            due = next((due for due in pattern.due(len(row.steps)) if due.codebook == codebook), None)
+            if due is None or (row.frames is not None and due.frame >= row.frames):
+                continue
+            prompt = row.request.prompt
+            if due.frame < len(prompt):
+                code = int(prompt[due.frame, codebook])
+                steps[at][due.stream] = vocabulary.speech_offsets[codebook] + code
+                continue
+            if scores is None:
+                scores = _scores(model, hidden, choices, options.cfg_scale)
+            identifier = _draw_one(model, row, scores[at].clone(), codebook, due.frame - len(prompt), options)
+            steps[at][due.stream] = identifier
+            if identifier == vocabulary.end:
+                row.frames = due.frame
+    return steps
+
+
+def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> Tensor:
+    """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition."""
+    log_p = model.lm.logits(hidden, choices).double().log_softmax(-1)
+    if not cfg_scale:
+        return log_p
+    with_text, without = log_p.chunk(2)
+    return with_text + cfg_scale * (with_text - without)
+
+
+def _draw_one(
+    model: SpeechLMModel, row: _Row, scores: Tensor, codebook: int, generated: int, options: TokenSampling
+) -> int:
+    """One identifier of a codebook after ``generated`` frames of the target."""
+    choices = model.vocabulary.choices(codebook)
+    if codebook == 0 and generated >= options.max_frames:
+        row.stopped = True
+        return model.vocabulary.end
+    if codebook == 0 and generated < options.min_frames:
+        scores[model.vocabulary.end - choices.start] = -torch.inf
+    past = row.drawn.setdefault(codebook, [])
+    index = draw(scores, past, options, row.generator)
+    past.append(index)
+    return choices[index]
+
+
+def _finished(model: SpeechLMModel, row: _Row) -> bool:
+    return row.frames is not None and len(row.steps) >= model.pattern.num_steps(row.frames)
+
+
+def _result(model: SpeechLMModel, row: _Row) -> Generated:
+    codes = model.pattern.codes(torch.tensor(row.steps), row.frames)[len(row.request.prompt) :]
+    status = RUNAWAY if row.stopped else ENDED if len(codes) else EMPTY
+    return Generated(codes.numpy(), status)

@@ -1,0 +1,79 @@
+"""How the next code is drawn from the scores of the language model (ours; each option is the field's usual one)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sitok_espnet.errors import SiTokError
+
+
+@dataclass(frozen=True)
+class TokenSampling:
+    """Options of generation.
+
+    Attributes:
+        temperature: scores are divided by it; 0 takes the best.
+        top_k: of how many best codes to draw; None draws of all.
+        top_p: draw of the fewest best codes that have this share of the probability (Holtzman et al. 2020).
+        repetition_penalty: scores of codes that this codebook has had since the prompt are divided by it where
+            positive, multiplied where negative (Keskar et al. 2019); 1 is off.
+        cfg_scale: weight w of guidance by the text, log p = log p_text + w (log p_text - log p_null); 0 is off.
+        min_frames: the end is not drawn before so many frames.
+        max_frames: generation is stopped there, and reported as run-away.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    cfg_scale: float = 0.0
+    min_frames: int = 1
+    max_frames: int = 500
+
+    def __post_init__(self) -> None:
+        limits = {
+            "temperature": self.temperature >= 0,
+            "top_k": self.top_k is None or self.top_k >= 1,
+            "top_p": 0 < self.top_p <= 1,
+            "repetition_penalty": self.repetition_penalty > 0,
+            "cfg_scale": self.cfg_scale >= 0,
+            "min_frames": self.min_frames >= 0,
+            "max_frames": self.max_frames >= max(self.min_frames, 1),
+        }
+        for name, good in limits.items():
+            if not good:
+                raise SiTokError(f"{name} of generation cannot be {getattr(self, name)}")
+
+
+def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: np.random.Generator) -> int:
+    """Index of one of C codes.
+
+    Args:
+        scores: (C,) log probabilities or logits, -inf for what may not be drawn.
+        had: indices drawn before, for the repetition penalty.
+        options: see TokenSampling.
+        generator: one uniform number is taken from it, whatever the options (none at temperature 0), so that the
+            numbers of later draws do not depend on earlier ones.
+    """
+    scores = scores.detach().double().cpu()
+    if options.repetition_penalty != 1 and had:
+        past = torch.tensor(sorted(set(had)))
+        kept = scores[past]
+        factor = options.repetition_penalty
+        scores[past] = torch.where(kept > 0, kept / factor, kept * factor)
+    if options.temperature == 0:
+        return int(scores.argmax())
+    number = generator.random()
+    ordered, order = (scores / options.temperature).sort(descending=True, stable=True)
+    probabilities = ordered.softmax(0)
+    if options.top_k is not None:
+        probabilities[options.top_k :] = 0
+    if options.top_p < 1:
+        before = probabilities.cumsum(0) / probabilities.sum() - probabilities / probabilities.sum()
+        probabilities[before >= options.top_p] = 0
+    cumulative = probabilities.cumsum(0)
+    chosen = int(torch.searchsorted(cumulative, number * float(cumulative[-1]), right=True))
+    return int(order[min(chosen, int((probabilities > 0).sum()) - 1)])

@@ -1,0 +1,106 @@
+"""Text pieces for the language model: the recipe's SentencePiece model, or the tokenizer of a pretrained text LM."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.vocabulary import JointVocabulary
+
+# Files that decide the pieces of a tokenizer of transformers, where they exist.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """Attributes:
+    size: number of pieces.
+    hash: 16 hex digits of what decides them.
+    encode: text -> identifiers.
+    unknown: text -> its characters that no piece has.
+    """
+
+    size: int
+    hash: str
+    encode: Callable[[str], list[int]]
+    unknown: Callable[[str], set[str]]
+
+    def check(self, vocabulary: JointVocabulary, name: str) -> None:
+        """SiTokError unless a joint vocabulary was made with it."""
+        if (self.hash, self.size) != (vocabulary.text_hash, vocabulary.text_size):
+            raise SiTokError(
+                f"{name} is not the text tokenizer that the joint vocabulary was made with ({self.size} pieces, hash "
+                f"{self.hash}; there {vocabulary.text_size}, {vocabulary.text_hash}): make that again (stage 3)"
+            )
+
+
+def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokenizer:
+    """A SentencePiece model (a file), or a folder with a tokenizer of transformers.
+
+    Args:
+        path: of either.
+        size: number of pieces where the text LM has more rows than its tokenizer has pieces (a multiple of 64, say).
+
+    Raises:
+        SiTokError: neither.
+    """
+    path = Path(path)
+    if path.is_file():
+        import sentencepiece
+
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        except (OSError, RuntimeError) as error:
+            raise SiTokError(f"{path} is not a SentencePiece model ({error})") from error
+        return TextTokenizer(
+            processor.get_piece_size(), _hash([path]), processor.encode, lambda text: _unknown(processor, text)
+        )
+    files = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
+    if not files:
+        raise SiTokError(
+            f"{path} is neither a SentencePiece model (stage 3 of sitok1 makes one) nor a folder with a tokenizer of "
+            "transformers"
+        )
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SiTokError(f"{path} holds no tokenizer that transformers can read ({error})") from error
+    return TextTokenizer(
+        size or len(tokenizer),
+        _hash(files),
+        lambda text: tokenizer.encode(text, add_special_tokens=False),
+        lambda text: set(),  # text models have bytes for everything
+    )
+
+
+def _unknown(processor, text: str) -> set[str]:
+    """Characters that a SentencePiece model knows in no piece."""
+    return {character for character in text if processor.unk_id() in processor.encode(character)}
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class TextPreprocessor:
+    """ESPnet's preprocessor: the transcript of an utterance becomes int64 pieces; codes pass."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, uid: str, data: dict[str, str | np.ndarray]) -> dict[str, np.ndarray]:
+        """Raises SiTokError for an utterance without text."""
+        if isinstance(data.get("text"), str):
+            pieces = self.tokenizer.encode(data["text"])
+            if not pieces:
+                raise SiTokError(f"utterance {uid} has no text: leave it out of the training data (stage 2)")
+            data = {**data, "text": np.array(pieces, dtype=np.int64)}
+        return data

@@ -1,0 +1,90 @@
+"""Training of the token language model as an ESPnet task."""
+
+import argparse
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from espnet2.tasks.abs_task import AbsTask
+from espnet2.train.collate_fn import CommonCollateFn
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str_or_none
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.espnet_model import SpeechLMModel
+from sitok_espnet.speechlm.pattern.choices import PATTERNS
+from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
+from sitok_espnet.speechlm.text import TextPreprocessor, load_text_tokenizer
+from sitok_espnet.speechlm.vocabulary import JointVocabulary
+from sitok_espnet.tasks.checks import check_init_param
+
+
+class SpeechLMTask(AbsTask):
+    """``python -m sitok_espnet.bin.speechlm_train``: data names ``text`` (transcripts) and ``codes`` (a token dump)."""
+
+    num_optimizers = 1
+    class_choices_list = ()
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser):
+        """Vocabulary, pattern, backbone and model options."""
+        group = parser.add_argument_group("Task related")
+        group.add_argument("--vocabulary", type=str_or_none, default=None, help="joint vocabulary (stage 3)")
+        group.add_argument("--text_tokenizer", type=str_or_none, default=None, help="SentencePiece model, or a folder")
+        group.add_argument("--pattern", default="flatten", choices=sorted(PATTERNS), help="order of several codebooks")
+        group.add_argument("--lm", default=DEFAULT_LM, choices=sorted(LMS), help="backbone")
+        group.add_argument("--lm_conf", action=NestedDictAction, default={}, help="its options")
+        group.add_argument(
+            "--model_conf",
+            action=NestedDictAction,
+            default={},
+            help="text_drop: share of utterances without text in training; pack_length: positions of a row",
+        )
+
+    @classmethod
+    def build_collate_fn(
+        cls, args: argparse.Namespace, train: bool
+    ) -> Callable[[Collection[tuple[str, dict[str, np.ndarray]]]], tuple[list[str], dict[str, torch.Tensor]]]:
+        """Pad integers with -1."""
+        return CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)
+
+    @classmethod
+    def build_preprocess_fn(
+        cls, args: argparse.Namespace, train: bool
+    ) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+        """Transcripts to pieces; the tokenizer must be the one of the vocabulary."""
+        if not args.text_tokenizer:
+            raise SiTokError("no text tokenizer: give --text_tokenizer, the SentencePiece model of the recipe")
+        vocabulary = cls._vocabulary(args)
+        tokenizer = load_text_tokenizer(args.text_tokenizer, vocabulary.text_size)
+        tokenizer.check(vocabulary, args.text_tokenizer)
+        return TextPreprocessor(tokenizer)
+
+    @classmethod
+    def _vocabulary(cls, args: argparse.Namespace) -> JointVocabulary:
+        """From the file that was named, or the content that `build_model` put in its place."""
+        if isinstance(args.vocabulary, str):
+            return JointVocabulary.read(args.vocabulary)
+        return JointVocabulary.from_mapping(args.vocabulary or {}, "vocabulary")
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """text and codes."""
+        return ("text", "codes")
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> SpeechLMModel:
+        """Build the model; ``--vocabulary`` becomes its content, so that config.yaml is self-contained."""
+        if isinstance(args.vocabulary, str):
+            content = asdict(JointVocabulary.read(args.vocabulary))
+            args.vocabulary = {**content, "codebook_sizes": list(content["codebook_sizes"])}
+        model = build_speech_lm(vars(args))
+        for specification in args.init_param:
+            check_init_param(model, specification, args.ignore_init_mismatch)
+        return model

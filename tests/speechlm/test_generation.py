@@ -1,0 +1,130 @@
+"""Generation: draws against their definitions, cache and batching against plain computation, ends and bounds."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from tiny_lm import SIZES, tiny_lm, utterances
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.generation import EMPTY, ENDED, RUNAWAY, GenerationRequest, generate
+from sitok_espnet.speechlm.sampling import TokenSampling, draw
+from sitok_espnet.speechlm.sequences import make_sequence
+
+
+def draws(scores, count=4000, had=(), **options) -> Counter:
+    generator = np.random.Generator(np.random.PCG64(1))
+    sampling = TokenSampling(**options)
+    return Counter(draw(torch.tensor(scores), had, sampling, generator) for _ in range(count))
+
+
+def test_draws_follow_the_distribution():
+    p = np.array([0.1, 0.6, 0.3])
+    seen = draws(np.log(p).tolist())
+    for index, share in enumerate(p):
+        assert abs(seen[index] / 4000 - share) < 0.03
+    hot = p**0.5 / (p**0.5).sum()
+    seen = draws(np.log(p).tolist(), temperature=2.0)
+    for index, share in enumerate(hot):
+        assert abs(seen[index] / 4000 - share) < 0.03
+    assert draws(np.log(p).tolist(), temperature=0, count=9) == {1: 9}
+
+
+def test_truncation_and_penalty():
+    scores = np.log([0.1, 0.5, 0.25, 0.15]).tolist()
+    assert set(draws(scores, top_k=2)) == {1, 2}
+    assert set(draws(scores, top_p=0.5)) == {1}
+    assert set(draws(scores, top_p=0.51)) == {1, 2}
+    assert set(draws(scores, top_k=3, top_p=0.8)) == {1, 2}  # of the three: 0.56, 0.28, 0.17
+    assert set(draws([-np.inf, 0.0, -np.inf])) == {1}
+    assert draws([2.0, 1.5], temperature=0, had=[0], repetition_penalty=1.5, count=1) == {1: 1}
+    assert draws([-1.0, -1.4], temperature=0, had=[0], repetition_penalty=1.5, count=1) == {1: 1}
+    penalised = draws(np.log([0.5, 0.5]).tolist(), had=[0, 0], repetition_penalty=2.0)
+    assert abs(penalised[0] / 4000 - 1 / 3) < 0.03  # log 0.5 doubled is log 0.25
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "repetition_penalty", "cfg_scale", "max_frames"])
+def test_bad_options(name):
+    with pytest.raises(SiTokError, match=name):
+        TokenSampling(**{name: -1})
+
+
+def requests(prompts=(3, 0, 5)) -> list[GenerationRequest]:
+    return [
+        GenerationRequest(pieces, codes[:length])
+        for (pieces, codes), length in zip(utterances(len(prompts), seed=4), prompts, strict=True)
+    ]
+
+
+def model_that_ends(pattern: str, **changes):
+    """A random model in which the end is likely enough to be drawn within a few frames."""
+    model = tiny_lm(pattern=pattern, **changes)
+    with torch.no_grad():
+        model.lm.model.get_output_embeddings().weight.mul_(8)
+    return model
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+@pytest.mark.parametrize("cfg_scale", [0.0, 1.5])
+def test_a_batch_generates_what_each_generates_alone(pattern, cfg_scale):
+    model, wanted = model_that_ends(pattern), requests()
+    options = TokenSampling(cfg_scale=cfg_scale, max_frames=12, min_frames=0)
+    together = generate(model, wanted, options, [3, 4, 5])
+    assert len({len(result.codes) for result in together}) > 1  # rows leave the batch at different times
+    for request, result, seed in zip(wanted, together, [3, 4, 5], strict=True):
+        (alone,) = generate(model, [request], options, [seed])
+        assert alone.status == result.status
+        np.testing.assert_array_equal(alone.codes, result.codes)
+    again = generate(model, wanted, options, [6, 7, 8])
+    assert any(
+        a.codes.shape != b.codes.shape or (a.codes != b.codes).any() for a, b in zip(again, together, strict=True)
+    )
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_greedy_codes_are_the_best_of_the_whole_sequence_without_a_cache(pattern):
+    model, wanted = tiny_lm(pattern=pattern), requests()
+    results = generate(model, wanted, TokenSampling(temperature=0, max_frames=6, min_frames=6), [0, 0, 0])
+    for request, result in zip(wanted, results, strict=True):
+        assert result.status == RUNAWAY and result.codes.shape == (6, len(SIZES))
+        codes = torch.cat([request.prompt, torch.from_numpy(result.codes)])
+        sequence = make_sequence(model.pattern, request.pieces, codes)
+        mask = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()[None, None]
+        with torch.no_grad():
+            hidden = model.hidden(sequence.inputs[None], mask, torch.arange(len(sequence))[None])[0]
+        start = len(request.pieces) + 1
+        checked = 0
+        for step in range(len(sequence) - start):
+            for due in model.pattern.due(step):
+                if len(request.prompt) <= due.frame < len(codes):
+                    choices = model.vocabulary.choices(due.codebook)
+                    scores = model.lm.logits(hidden[start + step], choices)
+                    if due.codebook == 0:
+                        scores[0] = -torch.inf  # the end, before min_frames
+                    assert choices[int(scores.argmax())] == sequence.targets[start + step, due.stream]
+                    checked += 1
+        assert checked == result.codes.size
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_ends_bounds_and_their_names(pattern):
+    model, wanted = model_that_ends(pattern), requests()
+    seen = [
+        result
+        for seed in range(0, 90, 3)
+        for result in generate(model, wanted, TokenSampling(max_frames=5, min_frames=0), [seed, seed + 1, seed + 2])
+    ]
+    assert {result.status for result in seen} == {ENDED, RUNAWAY, EMPTY}
+    for result in seen:
+        assert (result.status == EMPTY) == (len(result.codes) == 0)
+        assert result.status != RUNAWAY or len(result.codes) == 5
+        assert (result.codes >= 0).all() and (result.codes < np.array(SIZES)).all()
+    for result in generate(model, wanted, TokenSampling(max_frames=9, min_frames=7), [1, 2, 3]):
+        assert 7 <= len(result.codes) <= 9
+    with pytest.raises(SiTokError, match="expected"):
+        generate(
+            model, [GenerationRequest(torch.tensor([1]), torch.zeros(2, 3, dtype=torch.long))], TokenSampling(), [0]
+        )
+    with pytest.raises(SiTokError, match="3 utterances to generate, but 1 seeds"):
+        generate(model, wanted, TokenSampling(), [0])

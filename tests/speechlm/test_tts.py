@@ -1,0 +1,122 @@
+"""From text and prompt to a waveform, packed models, and what is refused."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+import yaml
+from speech_generator import speech
+from tiny_lm import LLAMA, tiny_lm_config
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.checkpoint import load_speech_lm, pack_speech_lm
+from sitok_espnet.speechlm.sampling import TokenSampling
+from sitok_espnet.speechlm.slots import build_speech_lm
+from sitok_espnet.speechlm.text import load_text_tokenizer
+from sitok_espnet.speechlm.tts import SiTokTTS
+from sitok_espnet.speechlm.vocabulary import JointVocabulary
+
+
+def make_lm_dir(folder, tokenizer, **changes):
+    """An experiment of an untrained tiny language model for a tokenizer's tokens."""
+    folder.mkdir()
+    (folder / "texts").write_text("one two three four\nfive six seven eight\nnine ten\n")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "texts"), model_prefix=str(folder / "bpe"), vocab_size=22, minloglevel=2
+    )
+    pieces = load_text_tokenizer(folder / "bpe.model")
+    words = JointVocabulary(pieces.size, pieces.hash, tokenizer.codebook_sizes, tokenizer.codes_hash, "25/2")
+    config = tiny_lm_config(vocabulary=asdict(words) | {"codebook_sizes": list(words.codebook_sizes)}, **changes)
+    config |= {"text_tokenizer": str(folder / "bpe.model"), "best_model_criterion": [["valid", "loss", "min"]]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    torch.manual_seed(0)
+    torch.save(build_speech_lm(config).state_dict(), folder / "valid.loss.best.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lm_dir(tmp_path_factory, tiny_tokenizer):
+    return make_lm_dir(tmp_path_factory.mktemp("tts") / "lm", tiny_tokenizer)
+
+
+def test_speaking_with_and_without_a_prompt(lm_dir, tiny_tokenizer):
+    tts = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
+    prompt = tts.make_prompt(speech(1.0, seed=0), 24000, "one two")
+    sampling = TokenSampling(min_frames=tts.frames(0.4), max_frames=tts.frames(0.61))
+    assert (sampling.min_frames, sampling.max_frames) == (5, 8)
+    options = {"sampling": sampling, "steps": 2}
+    spoken = tts.speak(["three four", "five"], [prompt, None], seeds=[1, 2], **options)
+    for result in spoken:
+        assert 5 <= len(result.codes) <= 8 and len(result.wav) == 1920 * len(result.codes)
+        assert np.isfinite(result.wav).all() and result.status in ("ended", "run-away")
+    (alone,) = tts.speak(["five"], [None], seeds=[2], **options)
+    np.testing.assert_array_equal(alone.codes, spoken[1].codes)
+    np.testing.assert_allclose(alone.wav, spoken[1].wav, atol=1e-4)
+    expected = tiny_tokenizer.decode([alone.codes], steps=2, seed=2)[0]
+    np.testing.assert_allclose(alone.wav, expected, atol=1e-4)
+    other = tts.speak(["three four"], [None], seeds=[1], **options)[0]
+    assert other.codes.shape != spoken[0].codes.shape or (other.codes != spoken[0].codes).any()
+    seconds = tts.seconds
+    assert seconds.speech == pytest.approx(sum(len(r.wav) for r in (*spoken, alone, other)) / 24000)
+    assert min(seconds.lm, seconds.decoder, seconds.vocoder) > 0
+
+
+def test_an_empty_utterance_is_said_to_be_empty(lm_dir, tiny_tokenizer):
+    tts = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
+    with torch.no_grad():  # the end is all that this model knows
+        weight = tts.lm.model.lm.model.get_output_embeddings().weight
+        weight.zero_()
+    results = [tts.speak(["one"], [None], TokenSampling(min_frames=0), [seed], steps=1)[0] for seed in range(200)]
+    empty = [result for result in results if result.status == "empty"]
+    assert empty and all(len(result.wav) == 0 and len(result.codes) == 0 for result in empty)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_packed_model_speaks_the_same(lm_dir, tiny_tokenizer, tmp_path, half):
+    packed = pack_speech_lm(lm_dir, tmp_path / "packed", half=half)
+    one, two = load_speech_lm(lm_dir), load_speech_lm(packed)
+    assert (one.model_hash == two.model_hash) == (not half)
+    for name, value in one.model.state_dict().items():
+        torch.testing.assert_close(two.model.state_dict()[name], value.half().float() if half else value)
+    assert two.tokenizer.encode("one two") == one.tokenizer.encode("one two")
+    assert str(lm_dir) not in (packed / "config.yaml").read_text()
+    with pytest.raises(SiTokError, match="exists"):
+        pack_speech_lm(lm_dir, packed)
+
+
+def test_a_packed_model_no_longer_needs_the_text_model_it_started_from(tiny_tokenizer, tmp_path):
+    torch.manual_seed(1)
+    text_lm = LlamaForCausalLM(LlamaConfig(vocab_size=22, **LLAMA))
+    text_lm.save_pretrained(tmp_path / "text_lm")
+    folder = make_lm_dir(tmp_path / "lm", tiny_tokenizer, lm="pretrained", lm_conf={"path": str(tmp_path / "text_lm")})
+    packed = pack_speech_lm(folder, tmp_path / "packed")
+    before = load_speech_lm(folder)
+    (tmp_path / "text_lm/model.safetensors").unlink()
+    after = load_speech_lm(packed)
+    assert before.model_hash == after.model_hash
+    with pytest.raises(SiTokError):
+        load_speech_lm(folder)
+
+
+def test_what_is_refused(lm_dir, tiny_tokenizer, tmp_path):
+    tts = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
+    for text, message in (("", "empty text"), ("one 2", "no text pieces for '2'")):
+        with pytest.raises(SiTokError, match=message):
+            tts.speak([text], [None], TokenSampling(), [0])
+    with pytest.raises(SiTokError, match="no config.yaml"):
+        load_speech_lm(tmp_path)
+    other = make_lm_dir(tmp_path / "other", tiny_tokenizer)
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["vocabulary"]["codes_hash"] = "another"
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(SiTokError, match="another tokenizer"):
+        SiTokTTS.from_pretrained(other, tiny_tokenizer)
+    (other / "valid.loss.best.pth").unlink()
+    with pytest.raises(SiTokError, match="does not exist"):
+        load_speech_lm(other)
+    (other / "bpe.model").write_bytes((lm_dir / "bpe.model").read_bytes() + b"x")
+    with pytest.raises(SiTokError):
+        load_speech_lm(other)

@@ -1,0 +1,121 @@
+"""SpeechLMTask on ESPnet's trainer: lengths, training, resuming, and its checks."""
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+import yaml
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.text import load_text_tokenizer
+from sitok_espnet.speechlm.vocabulary import JointVocabulary
+from sitok_espnet.tasks.speechlm import SpeechLMTask
+from sitok_espnet.tokens import ark_record, flatten_codes
+
+SIZES = (6, 4)
+LLAMA = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """wav.scp of codes, text, a SentencePiece model, a joint vocabulary and a training YAML."""
+    folder = tmp_path_factory.mktemp("lm")
+    rng = np.random.default_rng(0)
+    words = "one two three four five six seven eight".split()
+    texts = {f"u{i}": " ".join(rng.choice(words, 2 + i % 3)) for i in range(8)}
+    (folder / "text").write_text("".join(f"{utt} {text}\n" for utt, text in texts.items()))
+    (folder / "plain").write_text("\n".join(texts.values()))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "plain"), model_prefix=str(folder / "bpe"), vocab_size=24, minloglevel=2
+    )
+    position, lines = 0, []
+    with open(folder / "tokens.ark", "wb") as file:
+        for utt in texts:
+            codes = np.stack([rng.integers(0, size, 5 + len(lines)) for size in SIZES], axis=1)
+            record, start = ark_record(utt, flatten_codes(codes, SIZES))
+            file.write(record)
+            lines.append(f"{utt} {folder / 'tokens.ark'}:{position + start}\n")
+            position += len(record)
+    (folder / "codes.scp").write_text("".join(lines))
+    (folder / "keys").write_text("".join(f"{utt}\n" for utt in texts))
+    tokenizer = load_text_tokenizer(folder / "bpe.model")
+    JointVocabulary(tokenizer.size, tokenizer.hash, SIZES, "c", "25/2").write(folder / "vocabulary.json")
+    config = {
+        "pattern": "delay",
+        "lm_conf": {"model_type": "llama", "config": LLAMA},
+        "model_conf": {"text_drop": 0.25, "pack_length": 64},
+        "batch_type": "numel",
+        "batch_bins": 120,
+        "max_epoch": 2,
+        "num_workers": 0,
+        "optim": "adamw",
+        "optim_conf": {"lr": 1.0e-2},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def command(corpus, output, *more):
+    data = [f"{corpus}/text,text,text", f"{corpus}/codes.scp,codes,kaldi_ark"]
+    paths = [w for part in ("train", "valid") for d in data for w in (f"--{part}_data_path_and_name_and_type", d)]
+    return [
+        *("--config", f"{corpus}/tiny.yaml", "--output_dir", str(output), "--ngpu", "0"),
+        *("--vocabulary", f"{corpus}/vocabulary.json", "--text_tokenizer", f"{corpus}/bpe.model"),
+        *paths,
+        *map(str, more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def statistics(corpus):
+    keys = [w for part in ("train", "valid") for w in (f"--{part}_shape_file", f"{corpus}/keys")]
+    SpeechLMTask.main(cmd=command(corpus, corpus / "stats", "--collect_stats", "true", *keys))
+    return corpus / "stats"
+
+
+def shapes(statistics):
+    names = ("text_shape", "codes_shape")
+    return [w for part in ("train", "valid") for n in names for w in (f"--{part}_shape_file", statistics / part / n)]
+
+
+def test_lengths_are_those_of_pieces_and_codes(corpus, statistics):
+    counted = dict(line.split() for line in (statistics / "train/codes_shape").read_text().splitlines())
+    assert counted == {f"u{i}": str(2 * (5 + i)) for i in range(8)}
+    tokenizer = load_text_tokenizer(corpus / "bpe.model")
+    counted = dict(line.split() for line in (statistics / "train/text_shape").read_text().splitlines())
+    for line in (corpus / "text").read_text().splitlines():
+        utt, text = line.split(" ", 1)
+        assert int(counted[utt]) == len(tokenizer.encode(text))
+
+
+def test_training_learns_and_resumes_with_the_same_result(corpus, statistics, tmp_path):
+    files = shapes(statistics)
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "whole", *files))
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--max_epoch", "1"))
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--resume", "true"))
+    one, two = (torch.load(tmp_path / n / "2epoch.pth", weights_only=True) for n in ("whole", "parts"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, msg=name)
+    begun = torch.load(tmp_path / "whole/1epoch.pth", weights_only=True)
+    assert any((begun[name] != value).any() for name, value in one.items())
+    saved = yaml.safe_load((tmp_path / "whole/config.yaml").read_text())
+    assert saved["vocabulary"]["codebook_sizes"] == list(SIZES)
+    # config.yaml is all that is needed to open the model, without the vocabulary's file.
+    model, _ = SpeechLMTask.build_model_from_file(tmp_path / "whole/config.yaml", tmp_path / "whole/2epoch.pth")
+    torch.testing.assert_close(model.state_dict()["lm.model.lm_head.weight"], one["lm.model.lm_head.weight"])
+
+
+def test_what_does_not_belong_together_is_refused(corpus, statistics, tmp_path):
+    words = JointVocabulary.read(corpus / "vocabulary.json")
+    JointVocabulary(words.text_size, "other", SIZES, "c", "25/2").write(tmp_path / "vocabulary.json")
+    files = shapes(statistics)
+    with pytest.raises(SiTokError, match="not the text tokenizer"):
+        SpeechLMTask.main(cmd=command(corpus, tmp_path / "a", *files, "--vocabulary", tmp_path / "vocabulary.json"))
+    with pytest.raises(SiTokError, match="stage 3"):
+        SpeechLMTask.main(cmd=command(corpus, tmp_path / "b", *files, "--vocabulary", tmp_path / "none.json"))
+    with pytest.raises(SiTokError, match="neither a SentencePiece model"):
+        load_text_tokenizer(tmp_path)
+    (tmp_path / "empty").write_text("u0\n")
+    with pytest.raises(SiTokError, match="utterance u0 has no text"):
+        task = SpeechLMTask.build_preprocess_fn(SpeechLMTask.get_parser().parse_args(command(corpus, tmp_path)), True)
+        task("u0", {"text": ""})
