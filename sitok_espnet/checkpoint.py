@@ -22,6 +22,7 @@ UNTRAINED = "untrained"
 PACKED_WEIGHTS = "model.pth"
 PACKED_STATISTICS = "feats_stats.npz"
 PACKED_PIECES = "bpe.model"
+INFERENCE = "inference_conf"  # of a packed model: its own default of solver steps
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,14 @@ def pack(
     checkpoint: str | None = None,
     vocoder: str | Path | None = None,
     half: bool = False,
+    steps: int | None = None,
 ) -> Path:
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
 
     ``vocoder``, an experiment directory of vocos_train, is packed into it and becomes the default of inference.
     ``half`` stores weights, the vocoder's too, as float16, half the size; the packed model is then the rounded one,
-    with a hash (and some codes) of its own.
+    with a hash (and some codes) of its own. ``steps`` is how many solver steps suit the model, where that is not the
+    usual number: inference takes it where none is asked for.
 
     It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
     at that place is an error.
@@ -199,6 +202,9 @@ def pack(
     temporary = output.with_name(output.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    if steps is not None:
+        _check_steps(loaded.model, steps)
+        config[INFERENCE] = {"steps": steps}
     if config.get("normalize") is not None:
         shutil.copyfile(config["normalize_conf"]["stats_file"], temporary / PACKED_STATISTICS)
         config["normalize_conf"] = {**config["normalize_conf"], "stats_file": PACKED_STATISTICS}
@@ -222,6 +228,13 @@ def pack(
     temporary.rename(output)
     shutil.rmtree(before, ignore_errors=True)
     return output
+
+
+def _check_steps(model: SiTokModel, steps: int) -> None:
+    if not model.decoder.iterative or steps < 1:
+        raise SiTokError(
+            f"{steps} solver steps cannot be the default of this model: at least 1, of an iterative decoder"
+        )
 
 
 def round_to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

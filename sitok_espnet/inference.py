@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sitok_espnet.audio import check_sample_rate, check_waveform
-from sitok_espnet.checkpoint import LoadedModel, load_model
+from sitok_espnet.checkpoint import INFERENCE, LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.computing import exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
@@ -49,6 +49,7 @@ class SiTok:
         self.mel_config: MelConfig = self.model.feats_extract.config
         self.device = next(self.model.parameters()).device
         self.vocoder = vocoder.to(self.device).eval()
+        self.default_steps: int | None = (self.config.get(INFERENCE) or {}).get("steps")
 
     @classmethod
     def from_pretrained(
@@ -212,7 +213,8 @@ class SiTok:
 
         Args:
             codes: integer (T, N) arrays; of a model without codes what `analyze` gives.
-            steps: solver steps of the decoder; None is 16 (a regression decoder has none, and refuses a number).
+            steps: solver steps of the decoder; None is what the model was packed with, or 16 (a regression decoder has
+                none, and refuses a number).
             cfg_scale: weight of token classifier-free guidance, 0 is off.
             seed: of every utterance's noise; the noise depends on nothing else.
             num_samples: exact length of each result; by default hop * k * T.
@@ -232,7 +234,7 @@ class SiTok:
         if num_samples is not None:
             self._check_num_samples(checked, num_samples)
         if chunk_seconds is not None:
-            sampling = sampling_options(steps, cfg_scale, seed)
+            sampling = self._sampling(steps, cfg_scale, seed)
             return decode_in_chunks(self, checked, chunk_seconds, num_samples, sampling, int(seed), prompt)
         return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt), num_samples)
 
@@ -245,7 +247,7 @@ class SiTok:
         prompt: Sequence | None = None,
     ) -> list[np.ndarray]:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
-        sampling = sampling_options(steps, cfg_scale, seed)
+        sampling = self._sampling(steps, cfg_scale, seed)
         checked = self._check_codes(codes)
         prompts = check_prompts(self.model, prompt, checked)
         longest = max((len(item) for item in checked), default=0)
@@ -317,6 +319,9 @@ class SiTok:
         lower = self.dtype == torch.bfloat16
         with exact_inference(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
             yield
+
+    def _sampling(self, steps: int | None, cfg_scale: float, seed: int) -> SamplingConfig:
+        return sampling_options(self.default_steps if steps is None else steps, cfg_scale, seed)
 
     def _require_codes(self, verb: str) -> None:
         if not self.num_codebooks:

@@ -9,6 +9,7 @@ from experiment_dir import make_model_dir
 from speech_generator import speech
 
 from sitok_espnet import inference
+from sitok_espnet.checkpoint import pack
 from sitok_espnet.computing import exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
@@ -239,3 +240,16 @@ def test_from_pretrained_refuses(tmp_path, tiny_model_dir):
         SiTok.from_pretrained(tiny_model_dir, dtype=torch.float16)
     with pytest.raises(SiTokError, match="unknown vocoder"):
         SiTok.from_pretrained(tiny_model_dir, vocoder="wavenet")
+
+
+def test_a_packed_model_has_its_own_number_of_steps(tiny_model_dir, codes, tmp_path):
+    packed = SiTok.from_pretrained(pack(tiny_model_dir, tmp_path / "packed", steps=3))
+    usual = SiTok.from_pretrained(tiny_model_dir)
+    mels = {steps: usual.decode_mel(codes[:1], steps)[0] for steps in (None, 3, 5, 16)}
+    np.testing.assert_array_equal(packed.decode_mel(codes[:1])[0], mels[3])
+    np.testing.assert_array_equal(packed.decode_mel(codes[:1], 5)[0], mels[5])
+    np.testing.assert_array_equal(mels[None], mels[16])
+    assert not np.allclose(mels[3], mels[16])
+    assert packed.model_hash == usual.model_hash
+    with pytest.raises(SiTokError, match="0 solver steps"):
+        pack(tiny_model_dir, tmp_path / "none", steps=0)

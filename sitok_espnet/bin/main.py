@@ -146,7 +146,9 @@ def _add_audio(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_decoder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, help="solver steps (default: 16; a regression decoder has none)")
+    parser.add_argument(
+        "--steps", type=int, help="solver steps (default: the packed model's own, or 16; a regression decoder has none)"
+    )
     parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance, 0 is off (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
     parser.add_argument(

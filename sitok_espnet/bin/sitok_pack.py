@@ -16,10 +16,14 @@ def main(cmd=None) -> int:
     parser.add_argument(
         "--half", action="store_true", help="float16 weights, the vocoder's too: half the size, rounded"
     )
+    parser.add_argument(
+        "--steps", type=int, default=None, help="solver steps that inference takes by default (else 16)"
+    )
     parser.add_argument("--output_dir", required=True)
     args = parser.parse_args(cmd)
     try:
-        print(f"packed into {pack(args.model, args.output_dir, args.checkpoint, args.vocoder, args.half)}")
+        packed = pack(args.model, args.output_dir, args.checkpoint, args.vocoder, args.half, args.steps)
+        print(f"packed into {packed}")
     except SiTokError as error:
         print(f"sitok_pack: error: {error}", file=sys.stderr)
         return 2
