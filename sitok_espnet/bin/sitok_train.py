@@ -2,18 +2,13 @@
 
 import sys
 
-from sitok_espnet.errors import SiTokError
+from sitok_espnet.bin.training import train
 from sitok_espnet.tasks.sitok import SiTokTask
 
 
 def main(cmd=None) -> int:
     """Entry point; ``cmd`` is a list of arguments, by default those of the process."""
-    try:
-        SiTokTask.main(cmd=cmd)
-    except SiTokError as error:
-        print(f"sitok_train: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return train(SiTokTask, "sitok_train", cmd)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,13 @@
 
 import sys
 
-from sitok_espnet.errors import SiTokError
+from sitok_espnet.bin.training import train
 from sitok_espnet.tasks.vocos import VocosTask
 
 
 def main(cmd=None) -> int:
     """Entry point; ``cmd`` is a list of arguments, by default those of the process."""
-    try:
-        VocosTask.main(cmd=cmd)
-    except SiTokError as error:
-        print(f"vocos_train: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return train(VocosTask, "vocos_train", cmd)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ def world_size() -> int:
     return dist.get_world_size() if is_distributed() else 1
 
 
+def leave() -> None:
+    """Close the process group, if there is one: threads of it that outlive the interpreter end the process with -6."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def all_reduce_sum(*tensors: Tensor) -> None:
     """Sum every tensor over all ranks, in place."""
     if is_distributed():

@@ -193,7 +193,8 @@ OVERLAYS = [
 ]
 
 
-RECIPES = [path.parent for path in ROOT.glob("egs2/*/sitok1/run.sh")]
+# Recipes with a training; seedtts_eval scores what others have trained.
+RECIPES = [path.parent for path in ROOT.glob("egs2/*/sitok1/conf")]
 
 
 def base_of(overlay: Path) -> Path:

@@ -13,7 +13,7 @@ from sitok_espnet.bin import main as sitok
 from sitok_espnet.bin import sitok_synth_systems, sitok_verify
 from sitok_espnet.dump import dump_tokens
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.evaluate import report
+from sitok_espnet.evaluate import tokenizer_results
 from sitok_espnet.evaluate.systems import SYSTEMS
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import read_scp
@@ -117,7 +117,7 @@ def test_stage_8_scores_it_and_says_what_it_has_not(model_dir, data_dir, tmp_pat
     assert len((tmp_path / "ctc_text").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "tokenizer.json").read_text())["codebook_sizes"] == []
     request = SimpleNamespace(eval_dir=tmp_path, train_tokens=None, resamples=100, seed=0)
-    for part in (report._train_codebook, report._test_codebook, report._bits):
+    for part in (tokenizer_results._train_codebook, tokenizer_results._test_codebook, tokenizer_results._bits):
         with pytest.raises(SiTokError, match="the model is continuous"):
             part(request)
-    assert report._speed(request)["encode"]["value"] > 0
+    assert tokenizer_results._speed(request)["encode"]["value"] > 0
