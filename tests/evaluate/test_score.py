@@ -311,3 +311,5 @@ def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
 def test_bad_requests(copied, data_dir, capsys, options, message):
     assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--nj", "1", *options]) == 2
     assert message in capsys.readouterr().err
+    if "taste" in options:
+        assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()
