@@ -18,7 +18,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_transcripts, write_table
 from sitok_espnet.evaluate.measure import CACHE
 from sitok_espnet.evaluate.own_files import check_inputs_survive, claim, input_files
-from sitok_espnet.evaluate.synthesis import CLIPPED, TOKENIZER
+from sitok_espnet.evaluate.synthesis import CLIPPED, SOURCE_RATE, TOKENIZER
 from sitok_espnet.evaluate.voice_results import EMBEDDINGS
 from sitok_espnet.evaluate.write import PAGE, RESULTS, TRANSCRIPTS
 from sitok_espnet.inputs import AudioInput, collect_inputs, is_ark_entry
@@ -28,7 +28,7 @@ RESAMPLED_RATE = 24000  # Hz: what every recipe works at, and the only rate of t
 ROUNDING = 2  # samples by which converting a rate may change a length
 TABLES = ("text", "utt2spk", "utt2lang")
 OWN_PAGES = (RESULTS, PAGE, TRANSCRIPTS)
-ROW_FILES = ("wav.scp", CLIPPED, CACHE, EMBEDDINGS)  # of every row, besides changed audio
+ROW_FILES = ("wav.scp", CLIPPED, SOURCE_RATE, CACHE, EMBEDDINGS)  # of every row, besides changed audio
 RESERVED = {ORIGINAL, "spectrograms", "steps", "versa"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 EXAMPLES = 3
@@ -207,16 +207,20 @@ def _changes(
 
 def _write_row(folder: Path, items: Mapping[str, AudioInput], changes: Mapping[str, int], rate: int) -> None:
     """wav.scp of one system, with what must be changed written beside it."""
-    locations, clipped = {}, {}
+    locations, clipped, converted = {}, {}, {}
     for utt, item in items.items():
         if utt not in changes:
             locations[utt] = item.location if is_ark_entry(item.location) else str(Path(item.location).resolve())
             continue
-        wav = resample(*item.read(), rate)[: changes[utt]]
+        wav, own_rate = item.read()
+        if own_rate < rate:
+            converted[utt] = str(own_rate)
+        wav = resample(wav, own_rate, rate)[: changes[utt]]
         path = folder / "wav" / f"{utt}.wav"
         if count := write_audio(path, np.pad(wav, (0, changes[utt] - len(wav))), rate):
             clipped[utt] = str(count)
         locations[utt] = str(path)
-    if clipped:
-        write_table(folder / CLIPPED, clipped)
+    for name, table in ((CLIPPED, clipped), (SOURCE_RATE, converted)):
+        if table:
+            write_table(folder / name, table)
     write_table(folder / "wav.scp", locations)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 
 from sitok_espnet.errors import SiTokError
@@ -11,7 +11,7 @@ from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
 from sitok_espnet.evaluate.files import read_json, read_languages, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
-from sitok_espnet.evaluate.metrics import Measurement, MetricContext, build_metric
+from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.peers import PREFIX
 from sitok_espnet.evaluate.rates import row_costs
 from sitok_espnet.evaluate.request import Request, Scores, attempt, not_run
@@ -56,7 +56,28 @@ def measure(request: Request) -> Scores:
     values = measure_all(
         references, texts, audio, metrics, context, request.eval_dir, request.processes, strict=request.tokenizer
     )
+    _mark_converted(request, metrics, values)
     return Scores(references, texts, audio, metrics, values, missing_systems, missing_metrics)
+
+
+def _mark_converted(
+    request: Request, metrics: Mapping[str, AbsMetric], values: Mapping[str, Mapping[str, dict[str, Measurement]]]
+) -> None:
+    """Say of audio that was converted up where a metric listens to bands that it cannot have (no cache knows)."""
+    originals = _source_rates(request, "original")
+    for system, of_metrics in values.items():
+        own = _source_rates(request, system)
+        for name, measurements in of_metrics.items():
+            for utt, measurement in measurements.items():
+                rates = [table[utt] for table in (originals, own) if utt in table]
+                if rates and min(rates) < metrics[name].sample_rate:
+                    notices = [measurement.notice, f"upsampled from {min(rates):,} Hz"]
+                    measurements[utt] = replace(measurement, notice="; ".join(filter(None, notices)))
+
+
+def _source_rates(request: Request, system: str) -> dict[str, int]:
+    path = request.eval_dir / system / synthesis.SOURCE_RATE
+    return {utt: int(rate) for utt, rate in read_transcripts(path).items()} if path.is_file() else {}
 
 
 def build_results(request: Request, scores: Scores) -> dict:

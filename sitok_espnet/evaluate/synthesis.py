@@ -29,6 +29,7 @@ TIMED = "reconstruction"  # the system whose speed is measured
 NOT_IN_AUDIO = ("device", "threads")  # settings that decide its speed only
 SYSTEM_SETTINGS = "settings"  # key in TOKENIZER
 CTC_TEXT = "ctc_text"
+SOURCE_RATE = "utt2rate"  # Hz, of utterances whose audio was converted up from a lower rate
 CLIPPED = "utt2clipped"  # samples beyond [-1, 1] that had to be clipped, for the utterances that have any
 
 

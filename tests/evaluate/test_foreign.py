@@ -206,6 +206,16 @@ def test_a_rate_that_a_metric_does_not_take(tmp_path):
     assert cells["stoi"]["status"] == "measured"
 
 
+def test_mel_of_audio_that_was_upsampled_says_so(tmp_path):
+    corpus = write_corpus(tmp_path / "data", 2, sample_rate=16000, words=(3, 4))
+    words = ["--ref", corpus / "wav", "--hyp", f"x={corpus / 'wav'}", "--metrics", "mel", "stoi", "--resample"]
+    judge(*words, "-o", tmp_path / "o", *FAST)
+    cells = json.loads((tmp_path / "o/results.json").read_text())["systems"]["x"]["metrics"]
+    assert set(cells["mel"]["notices"].values()) == {"upsampled from 16,000 Hz"} and len(cells["mel"]["notices"]) == 2
+    assert cells["stoi"]["notices"] == {}, "it listens at 16 kHz"
+    assert "upsampled from 16,000 Hz" in (tmp_path / "o/RESULTS.md").read_text()
+
+
 def test_a_second_call_forgets_the_systems_of_the_first(corpus, slight, heavy, tmp_path):
     prepare(str(corpus / "wav.scp"), {"a": str(slight), "b": str(heavy)}, tmp_path / "out")
     prepare(str(corpus / "wav.scp"), {"b": str(heavy)}, tmp_path / "out")
