@@ -5,6 +5,7 @@ day before, is worse than one that says how to get them.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,12 +87,13 @@ class HubModel:
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise MetricUnavailable(
-                f"{given} cannot be loaded as {self.model_class} ({_first_line(error)}): {self.remedy}"
+                f"{shown(given)} cannot be loaded as {self.model_class} "
+                f"({without_path(_first_line(error), given, folder)}): {self.remedy}"
             ) from error
         # transformers replaces what is missing by random numbers, with no more than a warning.
         if missing := self._lacking(report):
             raise MetricUnavailable(
-                f"{given} lacks weights of {self.model_class} ({', '.join(missing[:3])} ...): {self.remedy}"
+                f"{shown(given)} lacks weights of {self.model_class} ({', '.join(missing[:3])} ...): {self.remedy}"
             )
         model.eval().to(device)
         made_by = f"transformers {version('transformers')}, weights {hash_weights(model.state_dict())}"
@@ -103,18 +105,36 @@ class HubModel:
         if folder.is_dir():
             return folder, f"{folder.resolve().name} (local directory)"
         if os.environ.get(self.variable) and (folder.is_absolute() or given.startswith(".")):
-            raise MetricUnavailable(f"{self.variable}={given}: no such directory; get it with {self.remedy}")
+            raise MetricUnavailable(f"{self.variable}={shown(given)}: no such directory; get it with {self.remedy}")
         from huggingface_hub import snapshot_download
 
         try:
             folder = Path(snapshot_download(given, local_files_only=True))
         except (OSError, ValueError) as error:  # HFValidationError is a ValueError
-            raise MetricUnavailable(f"the weights of {given} are not on this machine: {self.remedy}") from error
+            raise MetricUnavailable(f"the weights of {shown(given)} are not on this machine: {self.remedy}") from error
         return folder, f"{given} at {folder.name[:8]}"
 
     def _lacking(self, report: Mapping) -> list[str]:
         mismatched = [key if isinstance(key, str) else key[0] for key in report.get("mismatched_keys", ())]
         return sorted(key for key in [*report["missing_keys"], *mismatched] if not key.endswith(self.unused or ("\0",)))
+
+
+def shown(given: str) -> str:
+    """What a table may print of a directory or a hub name: of a directory its last part. The log gets the whole."""
+    path = Path(given)
+    if not (path.is_dir() or path.is_absolute() or given.startswith(".")):
+        return given
+    logging.warning("looked for in %s", path.resolve())
+    return path.resolve().name
+
+
+def without_path(message: str, *places: str | Path) -> str:
+    """A foreign library's message with the last parts of these directories in the place of the whole."""
+    whole = {str(place) for place in places} | {str(Path(place).resolve()) for place in places}
+    for path in sorted(whole, key=len, reverse=True):
+        if Path(path).is_absolute():
+            message = message.replace(path, Path(path).name)
+    return message
 
 
 def metric_device() -> torch.device:

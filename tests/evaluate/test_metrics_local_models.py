@@ -139,8 +139,25 @@ def test_missing_weights_say_how_to_get_them(name, monkeypatch):
     command = message.split('"')[1]
     compile(command, "remedy", "exec")
     monkeypatch.setenv(VARIABLES[name], "/no/such/folder")
-    with pytest.raises(MetricUnavailable, match=f"{VARIABLES[name]}=/no/such/folder: no such directory"):
+    with pytest.raises(MetricUnavailable, match=f"{VARIABLES[name]}=folder: no such directory"):
         build_metric(name, MetricContext())
+
+
+@pytest.mark.parametrize("name", [*VARIABLES, "utmos"])
+def test_reasons_name_no_path_but_the_log_does(name, monkeypatch, tmp_path, caplog):
+    """Reasons are printed in tables, which are published."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setenv(VARIABLES.get(name, "SITOK_UTMOS"), str(folder))
+    broken = f"raise ValueError({str(folder)!r})"
+    for hubconf in (None, broken):
+        if hubconf:
+            (folder / "hubconf.py").write_text(hubconf)
+        with pytest.raises(MetricUnavailable, match="weights") as caught:
+            build_metric(name, MetricContext())
+        assert str(tmp_path) not in str(caught.value)
+    assert str(folder) in caplog.text
 
 
 @pytest.mark.parametrize("name", VARIABLES)

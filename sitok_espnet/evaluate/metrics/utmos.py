@@ -14,7 +14,7 @@ import torch
 
 from sitok_espnet.audio import resample
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
-from sitok_espnet.evaluate.local_models import SHORTEST, hash_weights, metric_device
+from sitok_espnet.evaluate.local_models import SHORTEST, hash_weights, metric_device, shown, without_path
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 
 VARIABLE = "SITOK_UTMOS"
@@ -68,7 +68,7 @@ class UTMOS(AbsMetric):
         if not folder:
             raise MetricUnavailable(f"UTMOS needs a local checkout: {REMEDY}")
         if not Path(folder, "hubconf.py").is_file():
-            raise MetricUnavailable(f"{VARIABLE}={folder}: no hubconf.py there: {REMEDY}")
+            raise MetricUnavailable(f"{VARIABLE}={shown(folder)}: no hubconf.py there: {REMEDY}")
         self._device = metric_device()
         try:
             with _modules_of(Path(folder)), patch("torch.hub.download_url_to_file", _refuse):
@@ -76,7 +76,8 @@ class UTMOS(AbsMetric):
         except MetricUnavailable:
             raise
         except Exception as error:  # whatever a foreign file raises
-            raise MetricUnavailable(f"{VARIABLE}={folder} cannot be loaded ({error!r}): {REMEDY}") from error
+            message = without_path(repr(error), folder)
+            raise MetricUnavailable(f"{VARIABLE}={shown(folder)} cannot be loaded ({message}): {REMEDY}") from error
         self._scorer = scorer.eval().to(self._device)
         self.model = f"{ENTRY} of {Path(folder).resolve().name} (torch.hub checkout)"
         self.version = f"weights {hash_weights(scorer.state_dict())}"
