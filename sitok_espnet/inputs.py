@@ -1,5 +1,6 @@
 """What the user named on the command line: files, directories and wav.scp lists, as utterances with locations."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ class AudioInput:
             return read_audio(self.location)
         except SiTokError as error:
             raise SiTokError(f"utterance {self.utt}: {error}") from error
+
+
+def audio_hash(item: AudioInput) -> str:
+    """24 hex digits of the samples and their rate."""
+    wav, rate = item.read()
+    return hashlib.sha256(np.ascontiguousarray(wav).tobytes() + str(rate).encode()).hexdigest()[:24]
 
 
 def is_ark_entry(location: str) -> bool:

@@ -10,13 +10,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, Sample, build_metric
-from sitok_espnet.inputs import AudioInput
+from sitok_espnet.inputs import AudioInput, audio_hash
 
 CACHE = "scores.jsonl"
 MEASURED = tuple(field.name for field in fields(Measurement))
@@ -108,12 +107,6 @@ def measure_all(
         scores[result.system][result.metric][result.utterance] = result.measurement
         _append(cache_dir / result.system / CACHE, result)
     return scores
-
-
-def audio_hash(item: AudioInput) -> str:
-    """24 hex digits of the samples and their rate."""
-    wav, rate = item.read()
-    return hashlib.sha256(np.ascontiguousarray(wav).tobytes() + str(rate).encode()).hexdigest()[:24]
 
 
 def _read_cache(path: Path) -> dict[str, Measurement]:

@@ -12,11 +12,10 @@ from sitok_espnet.audio import resample
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.files import read_transcripts
-from sitok_espnet.evaluate.measure import audio_hash
 from sitok_espnet.evaluate.request import Request, Scores, attempt, not_run
 from sitok_espnet.evaluate.speaker_encoder import SpeakerEncoder
 from sitok_espnet.evaluate.verification import Trials, make_trials, resampled_units, verify
-from sitok_espnet.inputs import AudioInput
+from sitok_espnet.inputs import AudioInput, audio_hash
 
 WANTED_BY = "sim"  # the metric with the same encoder: without it, nothing is embedded
 EMBEDDINGS = "embeddings.npz"  # in a system's folder: an array an utterance, and the hash of its audio

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from heard_words import INSTALLED, VOICE, heard_context, sentences
 from speech_generator import speech, synthesize
@@ -16,7 +17,9 @@ from sitok_espnet.audio import resample
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
 from sitok_espnet.evaluate.metrics import MetricContext, Sample, build_metric
+from sitok_espnet.evaluate.metrics.prompt_similarity import PromptSimilarity
 from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.inputs import AudioInput
 from sitok_espnet.sitok.mel.log_mel import LogMel
 
 RATE = 24000
@@ -158,6 +161,20 @@ def test_recogniser_is_for_english_among_several_languages(tmp_path):
         with pytest.raises(MetricUnavailable, match=f"knows English only, this set is {languages}"):
             build_metric("wer", context)
         assert build_metric("mel", context).name == "mel"
+
+
+def test_other_prompts_in_the_same_place_are_measured_again(tmp_path):
+    class Compare:
+        name, title, unit, decimals, sample_rate, model, version = "sim", "SIM", "cosine", 3, 16000, "none", "1"
+
+    path = tmp_path / "prompt.wav"
+    prints = []
+    for seed in (0, 0, 1):
+        soundfile.write(path, np.random.default_rng(seed).uniform(-0.5, 0.5, 800), 16000)
+        prompts = [AudioInput("a", str(path)), AudioInput("b", str(path))]
+        prints.append(PromptSimilarity(Compare, prompts).fingerprint())
+    assert prints[0] == prints[1] != prints[2]
+    assert PromptSimilarity(Compare, prompts[:1]).fingerprint() != prints[2]
 
 
 def test_no_training_texts_and_unknown_metrics():

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import cached_property
 
 from sitok_espnet.audio import resample
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
-from sitok_espnet.inputs import AudioInput
+from sitok_espnet.inputs import AudioInput, audio_hash
 
 
 class PromptSimilarity(AbsMetric):
@@ -36,9 +36,17 @@ class PromptSimilarity(AbsMetric):
         self.model, self.version = compare.model, compare.version
 
     def card(self) -> dict:
-        """The name card, with a hash of the list of prompts (places and sizes of the files)."""
-        lines = [f"{item.utt} {item.location} {_size(item.location)}" for item in self._prompts.values()]
-        return super().card() | {"prompts": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]}
+        """The name card, with a hash of who is prompted by which samples."""
+        return super().card() | {"prompts": self._hash}
+
+    @cached_property
+    def _hash(self) -> str:
+        known: dict[str, str] = {}  # one recording may prompt many utterances
+        for item in self._prompts.values():
+            if item.location not in known:
+                known[item.location] = audio_hash(item)
+        lines = sorted(f"{item.utt} {known[item.location]}" for item in self._prompts.values())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def measure(self, sample: Sample) -> Measurement:
         """Similarity of the system's audio to the prompt of the utterance."""
@@ -49,8 +57,3 @@ class PromptSimilarity(AbsMetric):
         return self._compare.measure(
             Sample(sample.utterance, prompt, sample.hypothesis, sample.sample_rate, sample.text)
         )
-
-
-def _size(location: str) -> int:
-    path = Path(location)
-    return path.stat().st_size if path.is_file() else 0  # an archive entry has no size of its own
