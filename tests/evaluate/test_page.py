@@ -492,3 +492,9 @@ def test_the_command(experiment, tmp_path, capsys, monkeypatch):
     assert main(["report", str(folder / "eval/test/results.json"), "--utterances", "0"]) == 0
     assert "larger than 0 MB: fewer --utterances" in capsys.readouterr().err
     assert (folder / "eval/test/report.html").is_file()
+
+
+def test_verification_says_how_many_trials_and_who_was_silent(page):
+    row = page[page.index('<table class="facts"><thead><tr><th scope="col">system</th><th scope="col">EER') :]
+    assert "<td>2.0% [1.0%, 3.0%] (1 without a voice: rejected)</td>" in row
+    assert "<td>77 (2 originals excluded: no voice)</td>" in row and "<td>80</td>" in row
