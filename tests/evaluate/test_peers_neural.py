@@ -135,6 +135,18 @@ def test_weights_at_hand_are_used(codec, tiny_published, tmp_path, monkeypatch):
     assert np.abs(expected).max() > 0
 
 
+def test_snac_takes_safetensors_too(tiny_published, tmp_path):
+    from safetensors.torch import save_model
+
+    folder, model = save_tiny("snac", tmp_path)
+    wav = speech(0.5, seed=5)
+    expected = build_peer(CASES["snac"][0], tmp_path)(wav)
+    (folder / "pytorch_model.bin").unlink()
+    save_model(model, str(folder / "model.safetensors"))
+    output = build_peer(CASES["snac"][0], tmp_path)(wav)
+    np.testing.assert_array_equal(output[0], expected[0])
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_damaged_weights_are_refused(codec, tiny_published, tmp_path):
     folder, _ = save_tiny(codec, tmp_path)

@@ -76,7 +76,14 @@ class SNAC(AbsNeuralPeer):
         import torch
 
         model = self.build()
-        state = torch.load(self.folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+        files = sorted(self.folder.glob("*.safetensors"))
+        if files:
+            from safetensors.torch import load_file
+
+            state = load_file(files[0])
+        else:
+            file = next(iter(sorted(self.folder.glob("*.bin"))))
+            state = torch.load(file, map_location="cpu", weights_only=True)
         require_all(sorted(set(model.state_dict()) - set(state)), self.folder)
         model.load_state_dict(state)
         return model
