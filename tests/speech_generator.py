@@ -163,6 +163,14 @@ def speech(seconds: float, seed: int = 0, speaker: int = 0, sample_rate: int = 2
     return wav[:wanted]
 
 
+def write_other_text(directory: Path) -> Path:
+    """Transcripts of nobody, all longer than a small corpus' sentences: for a language model; returns the file."""
+    rng = np.random.default_rng(5)
+    path = directory / "other_text"
+    path.write_text("".join(f"other{number} {random_text(rng, 6)}\n" for number in range(8)), encoding="utf-8")
+    return path
+
+
 def write_corpus(
     directory: Path | str,
     n: int,

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     files = {name: _file(args, name) for name in ("text", "utt2spk", "utt2lang")}
     train_text, prompts = _file(args, "train_text"), _file(args, "prompts")
     metrics = tuple(args.metrics or [*METRICS, *(["sim_prompt"] if prompts else [])])
-    check_names(metrics)
+    check_names(metrics)  # before an earlier call's rows are replaced
     options = Options(args.resample, args.fit_length)
     prepared = prepare(args.ref, parse_hypotheses(args.hyp), output, files, options)
     if args.versa:

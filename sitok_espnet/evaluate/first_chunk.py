@@ -1,4 +1,9 @@
-"""How long until something comes out: the first token of a stream and the first chunk of audio (ours)."""
+"""How long until something comes out: the first token of a stream and the first chunk of decoding (ours).
+
+``first_audio`` is the first chunk of mel, final as it is, and its audio by a vocoder that sees nothing behind the
+cross-fade. The end of that audio is not what decoding the whole would give: a vocoder looks up to
+VOCODER_CONTEXT_FRAMES further (:mod:`sitok_espnet.chunked`). No interface streams the decoder yet.
+"""
 
 import time
 
@@ -8,11 +13,11 @@ from sitok_espnet.chunked import token_layout
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 
-CHUNK_SECONDS = 1.0  # of the first chunk of audio, without its look-ahead
+CHUNK_SECONDS = 1.0  # of the first chunk, without its look-ahead
 
 
 def needed_samples(tokenizer: SiTok) -> dict[str, int]:
-    """Samples that must be there before the first token, and before the first chunk of audio with its look-ahead."""
+    """Samples that must be there before the first token, and before the first chunk of mel with its look-ahead."""
     layout, pad = token_layout(tokenizer, CHUNK_SECONDS), tokenizer.mel_config.pad
     return {
         "first_token": tokenizer.samples_per_token + pad,

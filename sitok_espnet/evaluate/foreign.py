@@ -6,7 +6,6 @@ changed (another sampling rate, another length) is written, under ``<dir>/<NAME>
 """
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,20 @@ from tqdm import tqdm
 
 from sitok_espnet.audio import resample, write_audio
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.evaluate.files import read_json, read_transcripts, write_json, write_table
+from sitok_espnet.evaluate.files import read_transcripts, write_table
+from sitok_espnet.evaluate.measure import CACHE
+from sitok_espnet.evaluate.own_files import check_inputs_survive, claim, input_files
 from sitok_espnet.evaluate.synthesis import CLIPPED, TOKENIZER
+from sitok_espnet.evaluate.voice_results import EMBEDDINGS
+from sitok_espnet.evaluate.write import PAGE, RESULTS, TRANSCRIPTS
 from sitok_espnet.inputs import AudioInput, collect_inputs, is_ark_entry
 
 ORIGINAL = "original"
 RESAMPLED_RATE = 24000  # Hz: what every recipe works at, and the only rate of the mel distance
 ROUNDING = 2  # samples by which converting a rate may change a length
-INPUTS = "inputs.json"  # what the directory was filled from
+TABLES = ("text", "utt2spk", "utt2lang")
+OWN_PAGES = (RESULTS, PAGE, TRANSCRIPTS)
+ROW_FILES = ("wav.scp", CLIPPED, CACHE, EMBEDDINGS)  # of every row, besides changed audio
 RESERVED = {ORIGINAL, "spectrograms", "steps", "versa"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 EXAMPLES = 3
@@ -95,7 +100,8 @@ def prepare(
         options: see Options.
 
     Raises:
-        SiTokError: missing, extra or doubled ids, mixed rates, unreadable audio, a table without an utterance.
+        SiTokError: missing, extra or doubled ids, mixed rates, unreadable audio, a table without an utterance, inputs
+            that lie where the evaluation is written.
     """
     if (output / TOKENIZER).exists():
         raise SiTokError(f"-o {output} is the evaluation of a tokenizer (stage 8): choose another directory")
@@ -108,20 +114,20 @@ def prepare(
     signals = {name: _lengths(items, name) for name, items in everything.items()}
     rate = RESAMPLED_RATE if options.resample else _one_rate(signals)
 
-    output.mkdir(parents=True, exist_ok=True)
     lengths = {utt: _resampled_length(*signals[ORIGINAL][utt], rate) for utt in originals}
-    changed = {}
+    plans = {name: _changes(signals[name], rate, lengths if name != ORIGINAL else {}, options) for name in everything}
+    given = [reference, *systems.values(), *(path for path in (tables or {}).values() if path is not None)]
+    inputs = input_files(given, (item for items in everything.values() for item in items.values()))
+    check_inputs_survive(output, everything, inputs)
+    files = [Path(name, file) for name in everything for file in ROW_FILES]
+    files += [Path(name, "wav", f"{utt}.wav") for name, plan in plans.items() for utt in plan]
+    files += [Path(ORIGINAL, name) for name in TABLES] + [Path(name) for name in OWN_PAGES]
+    claim(output, files, {"systems": list(everything), "sample_rate": rate})
     for name, items in everything.items():
-        targets = lengths if name != ORIGINAL else {}
-        changed[name] = _write_row(output / name, items, signals[name], rate, targets, options)
-    for name in ("text", "utt2spk", "utt2lang"):
-        if name in wanted:
-            write_table(output / ORIGINAL / name, wanted[name])
-        else:
-            (output / ORIGINAL / name).unlink(missing_ok=True)
-    _remove_old_rows(output, everything)
-    write_json(output / INPUTS, {"systems": list(everything), "sample_rate": rate})
-    return Prepared(tuple(everything), rate, changed)
+        _write_row(output / name, items, plans[name], rate)
+    for name, content in wanted.items():
+        write_table(output / ORIGINAL / name, content)
+    return Prepared(tuple(everything), rate, {name: len(plan) for name, plan in plans.items()})
 
 
 def _by_id(paths: Sequence[str], option: str) -> dict[str, AudioInput]:
@@ -183,44 +189,34 @@ def _resampled_length(samples: int, rate: int, new_rate: int) -> int:
     return -(-samples * new_rate // rate)
 
 
-def _write_row(
-    folder: Path,
-    items: Mapping[str, AudioInput],
-    signals: Mapping[str, tuple[int, int]],
-    rate: int,
-    targets: Mapping[str, int],
-    options: Options,
-) -> int:
-    """wav.scp of one system, with what must be changed written beside it; the number of files written."""
-    for stale in ("wav.scp", CLIPPED):
-        (folder / stale).unlink(missing_ok=True)
-    shutil.rmtree(folder / "wav", ignore_errors=True)
-    locations, clipped, changed = {}, {}, 0
-    for utt, item in items.items():
-        samples, own_rate = signals[utt]
+def _changes(
+    signals: Mapping[str, tuple[int, int]], rate: int, targets: Mapping[str, int], options: Options
+) -> dict[str, int]:
+    """Utterances that cannot stay as they are -> their new number of samples, at ``rate``."""
+    changes = {}
+    for utt, (samples, own_rate) in signals.items():
         length = _resampled_length(samples, own_rate, rate)
         target = targets.get(utt, length)
         # Converting a rate may round a length up where the original's was rounded down.
         fits = options.fit_length or (own_rate != rate and abs(target - length) <= ROUNDING)
         target = target if fits else length
-        if own_rate == rate and target == samples:
+        if own_rate != rate or target != samples:
+            changes[utt] = target
+    return changes
+
+
+def _write_row(folder: Path, items: Mapping[str, AudioInput], changes: Mapping[str, int], rate: int) -> None:
+    """wav.scp of one system, with what must be changed written beside it."""
+    locations, clipped = {}, {}
+    for utt, item in items.items():
+        if utt not in changes:
             locations[utt] = item.location if is_ark_entry(item.location) else str(Path(item.location).resolve())
             continue
-        wav = resample(item.read()[0], own_rate, rate)[:target]
+        wav = resample(*item.read(), rate)[: changes[utt]]
         path = folder / "wav" / f"{utt}.wav"
-        if count := write_audio(path, np.pad(wav, (0, target - len(wav))), rate):
+        if count := write_audio(path, np.pad(wav, (0, changes[utt] - len(wav))), rate):
             clipped[utt] = str(count)
         locations[utt] = str(path)
-        changed += 1
     if clipped:
         write_table(folder / CLIPPED, clipped)
     write_table(folder / "wav.scp", locations)
-    return changed
-
-
-def _remove_old_rows(output: Path, systems: Mapping[str, object]) -> None:
-    """Rows of an earlier call with other systems: a page that lists folders would show them."""
-    path = output / INPUTS
-    if path.is_file():
-        for name in set(read_json(path)["systems"]) - set(systems):
-            shutil.rmtree(output / name, ignore_errors=True)

@@ -18,7 +18,8 @@ def algorithmic_ms(frame_rate: str | Fraction, timing: Mapping | None = None) ->
 
     ``token``: from the first sample of a token until the encoder can compute it: its length and half the overlap of the
     analysis windows (DESIGN section 8), 80 + 30 at 12.5 Hz. ``first_audio``: where timing.json was made with one, the
-    first chunk of ``chunk_seconds``, its look-ahead and the same overlap. Whole decoding needs the whole utterance.
+    first chunk of mel of ``chunk_seconds``, its look-ahead and the same overlap, without the context behind it that a
+    vocoder may look at. Whole decoding needs the whole utterance.
     """
     config = MelConfig()
     token = 1000 / Fraction(frame_rate) + Fraction(1000 * config.pad, config.sample_rate)

@@ -19,6 +19,7 @@ from sitok_espnet.evaluate.pronunciations import Dictionary, build_dictionary
 from sitok_espnet.evaluate.text import normalize_words
 
 SAMPLE_RATE = 16000
+SENTENCE = 3  # words: shorter ones ("yes", "thank you") are in everybody's texts
 
 
 class Recognizer:
@@ -79,3 +80,18 @@ class Recognizer:
         self._decoder.end_utt()
         best = self._decoder.hyp()
         return best.hypstr if best is not None else ""
+
+
+def refuse_shared_sentences(train_texts: Iterable[str], test_texts: Iterable[str]) -> None:
+    """The language model must not know what it is going to hear: it would write it down from noise.
+
+    Raises:
+        MetricUnavailable: sentences of at least SENTENCE words, normalised, are in both.
+    """
+    known = {tuple(normalize_words(text)) for text in train_texts}
+    sentences = [tuple(normalize_words(text)) for text in test_texts]
+    if shared := [words for words in sentences if len(words) >= SENTENCE and words in known]:
+        raise MetricUnavailable(
+            f"{len(shared)} of {len(sentences)} scored sentences are in the texts of the recogniser's language "
+            f"model (--train_text), such as {' '.join(shared[0])!r}: it would know them; give other texts"
+        )

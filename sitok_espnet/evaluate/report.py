@@ -9,7 +9,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics, synthesis
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
-from sitok_espnet.evaluate.files import read_json, read_transcripts
+from sitok_espnet.evaluate.files import read_json, read_languages, read_transcripts
 from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.peers import PREFIX
@@ -63,6 +63,8 @@ def build_results(request: Request, scores: Scores) -> dict:
     """Everything of results.json but its provenance."""
     return {
         "data": {
+            "set": request.data_dir.name,
+            "languages": _languages(request, scores),
             "utterances": len(scores.references),
             "with_transcript": len(scores.texts),
             "reference_words": sum(len(normalize_words(text)) for text in scores.texts.values()),
@@ -77,6 +79,12 @@ def build_results(request: Request, scores: Scores) -> dict:
         **tokenizer_results(request, scores),
         "comparisons": _comparisons(request, scores),
     }
+
+
+def _languages(request: Request, scores: Scores) -> list[str]:
+    """Of the scored utterances, by utt2lang; none where there is no such list."""
+    table = read_languages(request.data_dir / "text")
+    return sorted({table[item.utt] for item in scores.references if item.utt in table})
 
 
 def _system(request: Request, scores: Scores, system: str) -> dict:

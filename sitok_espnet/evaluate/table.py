@@ -20,6 +20,7 @@ TITLES = {
 }
 
 SIGNIFICANT = 0.05
+VERIFICATION_HEADER = ["system", "EER ↓", "trials"]
 REMARKS = 4  # different ones on a page for one cell
 
 
@@ -169,19 +170,24 @@ def _verification(results: Mapping) -> str:
     if results.get("verification") is None:
         return ""
     rows = verification_rows(results)
-    table = markdown_table(["system", "EER ↓"], rows) if rows else ""
+    table = markdown_table(VERIFICATION_HEADER, rows) if rows else ""
     parts = ["## Speaker verification", table, verification_remark(results)]
     return "\n\n".join(part for part in parts if part)
 
 
 def verification_rows(results: Mapping) -> list[list[str]]:
-    """Speaker EER of every system; nothing where it was not measured."""
+    """Cells of VERIFICATION_HEADER for every system; nothing where no EER was measured."""
     rows = []
     for system, cell in (results.get("verification") or {}).get("systems", {}).items():
-        text = cell_text(cell, 1)
+        text, trials = cell_text(cell, 1), "-"
         if cell["status"] == "measured":
             text = f"{cell['value']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
-        rows.append([row_title(system), text])
+            if rejected := len(cell.get("rejected", ())):
+                text += f" ({rejected} without a voice: rejected)"
+            trials = f"{cell['targets'] + cell['impostors']:,}"
+            if left_out := len(cell.get("left_out", ())):
+                trials += f" ({left_out} originals excluded: no voice)"
+        rows.append([row_title(system), text, trials])
     return rows
 
 
@@ -196,5 +202,6 @@ def verification_remark(results: Mapping) -> str:
         f"Enrolment: {content['enrolment']}; test: the system's audio. {content['speakers']} speakers, "
         f"{content['targets']:,} target and {content['impostors']:,} impostor trials (seed {content['seed']}); "
         f"intervals resample {content['resampled']}. {content['model']}, version {content['version']}, at "
-        f"{content['sample_rate']} Hz. The row of the originals is what the encoder itself confuses."
+        f"{content['sample_rate']} Hz. The row of the originals is what the encoder itself confuses. "
+        "All trials of an utterance without a voice (silence) count as rejected, those of its speaker as misses."
     )

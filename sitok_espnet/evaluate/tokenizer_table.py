@@ -104,10 +104,10 @@ def _latency(results: Mapping) -> list[list[str]]:
     rows = [["latency of a token, algorithmic", f"{must['token']:.0f} ms"]]
     if must["first_audio"] is not None:
         text = f"{must['first_audio']:.0f} ms (a chunk of {must['chunk_seconds']:g} s and its look-ahead)"
-        rows.append(["latency of the first audio, algorithmic", text])
+        rows.append(["latency of the first chunk of mel, algorithmic", text])
     titles = {
         "first_token": "computing a stream's first token",
-        "first_audio": "computing the first audio",
+        "first_audio": "computing the first chunk: mel, and audio without later context",
         "total": "computing a whole utterance (encode, decode, vocoder)",
     }
     for part, title in titles.items():
@@ -141,7 +141,7 @@ def tokenizer_remarks(results: Mapping) -> list[str]:
         remarks.append(
             "Algorithmic latency: what must have been said before something can come out; computing comes on top, "
             f"measured on the same machine and threads, on utterances of {audio['median'] / 1000:.1f} s in the median. "
-            "Decoding is not causal: without chunks the first audio waits for the whole utterance."
+            "Decoding is not causal: without chunks it waits for the whole utterance."
         )
     return remarks
 

@@ -14,6 +14,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.statistics import CONFIDENCE, RESAMPLES
 
 TRIALS = 10  # of each kind for every test utterance, where there are so many
+REJECTED = -2.0  # the score of an utterance without an embedding: below every cosine
 SPEAKERS_TO_RESAMPLE = 10  # with fewer, intervals are over utterances: a handful of speakers cannot be resampled
 
 
@@ -37,13 +38,20 @@ class Trials:
 
 @dataclass(frozen=True)
 class EqualErrorRate:
-    """An EER with its bootstrap interval and the number of trials behind it."""
+    """An EER with its bootstrap interval and the number of trials behind it.
+
+    Attributes:
+        rejected: the system's utterances without an embedding (silence); their trials count as rejections.
+        left_out: originals without one, so that nobody is enrolled: their trials are in no system's number.
+    """
 
     value: float
     low: float
     high: float
     targets: int
     impostors: int
+    rejected: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def make_trials(utt2spk: Mapping[str, str], seed: int = 0, per_utterance: int = TRIALS) -> Trials:
@@ -118,7 +126,11 @@ def verify(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> EqualErrorRate:
-    """EER of one system; trials of utterances without an embedding (silence) are left out.
+    """EER of one system.
+
+    A system's utterance without an embedding (silence) is nobody's voice: its trials are rejected, which for targets
+    is a miss. Leaving them out would flatter the system that falls silent. A silent original enrols nobody; its trials
+    are left out for every system alike.
 
     The interval resamples test speakers where there are at least SPEAKERS_TO_RESAMPLE, else test utterances, each with
     all its trials, on the same draws for every system. Enrolments are shared and not resampled.
@@ -127,16 +139,17 @@ def verify(
         enrolments, tests: utterance -> embedding (D,), of the originals and of the system; of any length.
 
     Raises:
-        SiTokError: no trial of one kind is left.
+        SiTokError: no trial of one kind is left, or no utterance of the system has an embedding.
     """
     ids = trials.utterances
-    there = np.array(
-        [ids[e] in enrolments and ids[t] in tests for e, t in zip(trials.enrolment, trials.test, strict=True)]
-    )
+    if not any(utterance in tests for utterance in ids):
+        raise SiTokError("none of the utterances has a voice in it")
+    there = np.array([ids[index] in enrolments for index in trials.enrolment])
     enrolment, test, target = trials.enrolment[there], trials.test[there], trials.target[there]
     if not (target.any() and not target.all()):
         raise SiTokError("an equal error rate needs target and impostor trials")
-    scores = np.array([_cosine(enrolments[ids[e]], tests[ids[t]]) for e, t in zip(enrolment, test, strict=True)])
+    pairs = [(ids[e], ids[t]) for e, t in zip(enrolment, test, strict=True)]
+    scores = np.array([_cosine(enrolments[e], tests[t]) if t in tests else REJECTED for e, t in pairs])
     units = np.array(resampled_units(trials))
     # Of the units that are tested at all: the only utterance of a speaker is not.
     _, unit = np.unique(units[test], return_inverse=True)
@@ -147,7 +160,15 @@ def verify(
         rates.append(equal_error_rate(scores, target, drawn[unit]))
     low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
     value = equal_error_rate(scores, target)
-    return EqualErrorRate(value, float(low), float(high), int(target.sum()), int((~target).sum()))
+    return EqualErrorRate(
+        value,
+        float(low),
+        float(high),
+        int(target.sum()),
+        int((~target).sum()),
+        tuple(sorted({t for _, t in pairs} - tests.keys())),
+        tuple(sorted({ids[e] for e in trials.enrolment} - enrolments.keys())),
+    )
 
 
 def resampled_units(trials: Trials) -> Sequence[str]:

@@ -17,6 +17,9 @@ from sitok_espnet.inputs import is_ark_entry, read_scp
 CONFIG = "versa.yaml"
 _ASR = {"model_tag": "default", "beam_size": 5, "text_cleaner": "whisper_basic"}
 _WHISPER = {"name": "whisper_wer", **_ASR}
+_HUBERT = (
+    "the same model; not in VERSA 1.0.0 as of 21f14c8: needs versa/corpus_metrics/hubert_wer.py of 08f7083 or later"
+)
 # MCD and F0 without time warping: resynthesis keeps time. The numbers are those of VERSA's own example.
 _WORLD = {
     "name": "mcd_f0",
@@ -41,14 +44,14 @@ COUNTERPARTS: Mapping[str, tuple[dict, str]] = {
     "wer": (_WHISPER, "Whisper large-v3 in the place of the offline recogniser; error counts, to be summed"),
     "cer": (_WHISPER, "the same run as wer"),
     "whisper_wer": (_WHISPER, "OpenAI's Whisper large-v3 with its own text cleaner"),
-    "hubert_wer": ({"name": "hubert_wer", "model_tag": "default", "text_cleaner": "whisper_basic"}, "the same model"),
+    "hubert_wer": ({"name": "hubert_wer", "model_tag": "default", "text_cleaner": "whisper_basic"}, _HUBERT),
     "sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
     "wavlm_sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
     "dnsmos": (_mos("dnsmos"), "the same model"),
     "utmos": (_mos("utmos"), "VERSA fetches its own copy"),
     "stoi": ({"name": "stoi"}, "the same package, at the files' own rate"),
     "estoi": ({"name": "estoi"}, "the same package, at the files' own rate"),
-    "pesq": ({"name": "pesq"}, "the same package"),
+    "pesq": ({"name": "pesq"}, "the same package; its band may be another, ours is wide band at 16 kHz"),
     "mcd": (_WORLD, "other analysis settings"),
     "f0_rmse": (_WORLD, "other analysis settings, in Hz"),
 }

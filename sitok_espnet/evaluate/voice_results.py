@@ -90,7 +90,7 @@ def _embed(encoder: SpeakerEncoder, items: Iterable[AudioInput], folder: Path) -
             try:
                 kept[key] = encoder.embed(resample(wav, rate, encoder.sample_rate))[0]
             except NotMeasurable as error:
-                logging.warning("verification, %s, %s: %s: left out", folder.name, item.utt, error)
+                logging.warning("verification, %s, %s: %s: no embedding", folder.name, item.utt, error)
                 continue
         embeddings[item.utt] = store[key] = kept[key]
     folder.mkdir(parents=True, exist_ok=True)

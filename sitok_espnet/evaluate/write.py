@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sitok_espnet import __version__
 from sitok_espnet.evaluate.files import write_json, write_table, write_text
+from sitok_espnet.evaluate.metrics import check_names
 from sitok_espnet.evaluate.plots import draw_utterances
 from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
 from sitok_espnet.evaluate.rate_plot import RATE_FILES, write_rate_quality
@@ -21,7 +22,11 @@ def write_results(request: Request, module: str, arguments: Sequence[str], spect
     Args:
         module, arguments: the command that does this, for the provenance.
         spectrograms: number of utterances to draw.
+
+    Raises:
+        SiTokError: an unknown metric; then nothing is deleted.
     """
+    check_names(request.metrics)  # a typing error costs nobody the results that are there
     for name in (RESULTS, PAGE, *RATE_FILES):  # what is there is of another call: it must not outlive one that fails
         (request.eval_dir / name).unlink(missing_ok=True)
     scores = measure(request)

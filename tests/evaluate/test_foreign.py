@@ -212,6 +212,57 @@ def test_a_second_call_forgets_the_systems_of_the_first(corpus, slight, heavy, t
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"original", "b", "inputs.json"}
 
 
+def tree(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("inside", ["original", "codec"])
+def test_inputs_below_the_output_survive(corpus, slight, tmp_path, inside, listed):
+    """The layout of `sitok eval` itself: wavs in <output>/<row>/wav."""
+    exp = tmp_path / "exp"
+    wavs = shutil.copytree(slight, exp / inside / "wav")
+    if listed:
+        scp = tmp_path / "list.scp"
+        scp.write_text("".join(f"{path.stem} {path}\n" for path in sorted(wavs.glob("*.wav"))))
+        wavs = scp
+    before = tree(tmp_path)
+    reference, hyp = (str(wavs), str(slight)) if inside == "original" else (str(corpus / "wav.scp"), str(wavs))
+    for options in (Options(), Options(fit_length=True)):
+        with pytest.raises(SiTokError, match="is one of the inputs and lies in it: choose another -o"):
+            prepare(reference, {"codec": hyp}, exp, options=options)
+    assert tree(tmp_path) == before
+
+
+def test_a_table_below_the_output_survives(corpus, slight, tmp_path):
+    for place in ("text", "original/text"):
+        path = tmp_path / place
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(corpus / "text", path)
+        with pytest.raises(SiTokError, match="choose another -o"):
+            prepare(str(corpus / "wav.scp"), {"x": str(slight)}, tmp_path, {"text": path})
+        assert path.read_bytes() == (corpus / "text").read_bytes()
+        path.unlink()
+
+
+def test_files_of_nobody_are_neither_replaced_nor_deleted(corpus, slight, heavy, tmp_path):
+    mine = tmp_path / "out/a/wav/notes.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    halves = degrade(corpus, tmp_path / "halves", lambda w, _: w[:-100])
+    fit = Options(fit_length=True)
+    prepare(str(corpus / "wav.scp"), {"a": str(halves)}, tmp_path / "out", options=fit)
+    assert len(tree(tmp_path / "out/a/wav")) == 6
+    prepare(str(corpus / "wav.scp"), {"b": str(heavy)}, tmp_path / "out", options=fit)
+    assert tree(tmp_path / "out/a") == {mine.relative_to(tmp_path / "out/a"): b"mine"}
+    (tmp_path / "out/c").mkdir()
+    (tmp_path / "out/c/wav.scp").write_text("a b\n")
+    before = tree(tmp_path)
+    with pytest.raises(SiTokError, match="not of `sitok eval`: choose another -o"):
+        prepare(str(corpus / "wav.scp"), {"c": str(heavy)}, tmp_path / "out")
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

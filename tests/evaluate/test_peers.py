@@ -11,6 +11,7 @@ from speech_generator import speech
 
 from sitok_espnet import resample
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.peer_rows import PeerRow
 from sitok_espnet.evaluate.peers import PEERS, PeerUnavailable, build_peer, peer_row, peer_title
 from sitok_espnet.evaluate.peers import codec2 as codec2_module
 from sitok_espnet.evaluate.plots import log_mel
@@ -149,6 +150,7 @@ def stand_in(monkeypatch):
     programs = StandIn()
     found = {"c2enc": "/nowhere/bin/c2enc", "c2dec": "/nowhere/bin/c2dec"}
     monkeypatch.setattr(codec2_module, "find_programs", lambda directory: (found, {}))
+    monkeypatch.setattr(codec2_module.Codec2, "_try_programs", lambda self: None)
     monkeypatch.setattr(codec2_module.Codec2, "_run", lambda *args: programs.run(*args))
     return programs
 
@@ -195,11 +197,28 @@ def test_programs_of_an_unpacked_package_come_first(tmp_path, monkeypatch):
     (tmp_path / "codec2/usr/lib").mkdir()
     (tmp_path / "codec2/usr/lib/libcodec2.so.9").write_text("")
     monkeypatch.setenv("PATH", f"{tmp_path / 'system/bin'}:/usr/bin:/bin")
-    inside = build_peer("codec2:1200", tmp_path)
-    with pytest.raises(SiTokError, match=f"codec2/usr/bin/c2enc 1200 failed with status 3: {tmp_path}/codec2/usr/lib"):
-        inside(speech(0.5))
-    with pytest.raises(SiTokError, match=f"{tmp_path}/system/bin/c2enc 1200 failed"):
-        build_peer("codec2:1200")(speech(0.5))
+    with pytest.raises(PeerUnavailable, match=f"c2enc 1200 failed with status 3: {tmp_path}/codec2/usr/lib"):
+        build_peer("codec2:1200", tmp_path)
+    with pytest.raises(PeerUnavailable, match="c2enc 1200 failed with status 3: no output"):
+        build_peer("codec2:1200")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("#!/bin/sh\necho $0: no libcodec2.so.9 >&2\nexit 127\n", "failed with status 127: c2enc: no libcodec2.so.9"),
+        ("\x7fELF of another processor", "c2enc cannot be started"),
+        ("#!/bin/sh\nprintf x\n", "do not work here"),
+    ],
+)
+def test_broken_programs_are_a_row_that_says_so(tmp_path, monkeypatch, content, message):
+    for name in ("c2enc", "c2dec"):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    row = PeerRow.open("codec2:1200", None, "cpu")
+    assert row.peer is None and message in row.reason and "apt-get install codec2" in row.reason
+    assert str(tmp_path) not in row.reason
 
 
 def installed_codec2(mode: str):

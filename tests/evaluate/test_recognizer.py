@@ -1,9 +1,12 @@
 """The offline recogniser hears an utterance the same whatever it heard before."""
 
 import numpy as np
+import pytest
 from speech_generator import synthesize
 
-from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.evaluate.errors import MetricUnavailable
+from sitok_espnet.evaluate.metrics import MetricContext, build_metric
+from sitok_espnet.evaluate.recognizer import Recognizer, refuse_shared_sentences
 
 TEXTS = ["one two three", "four two one", "three one four"]
 
@@ -22,3 +25,11 @@ def test_an_utterance_does_not_depend_on_those_before_it():
     for before in (*speech[1:], loud):
         recognizer.transcribe(before)
     assert heard(recognizer, speech[0]) == alone
+
+
+def test_a_language_model_that_knows_the_test_sentences_is_refused():
+    train = ("Press one, now.", "two three", "four one two three")
+    with pytest.raises(MetricUnavailable, match="1 of 3 scored .*--train_text.* such as 'press one now'"):
+        build_metric("wer", MetricContext(train, ("press ONE now", "two three", "one two three")))
+    # Short ones are everybody's, and parts of sentences are what a language model is for.
+    refuse_shared_sentences(train, ("two three", "one two three", "four one"))

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from experiment_dir import refine_model_dir
-from speech_generator import speech, write_corpus
+from speech_generator import speech, write_corpus, write_other_text
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.bin import sitok_score, sitok_synth_systems
@@ -29,6 +29,7 @@ def data_dir(tmp_path_factory):
     for name, line in (("wav.scp", f"tooshort {short}"), ("text", "tooshort one")):
         with open(directory / name, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+    write_other_text(directory)
     return directory
 
 
@@ -57,7 +58,7 @@ def score(eval_dir, data_dir, *options):
 
 @pytest.fixture(scope="module")
 def scored(synthesized, data_dir, dump_dir):
-    options = ["--metrics", *METRICS, "--train_text", data_dir / "text", "--train_tokens", dump_dir]
+    options = ["--metrics", *METRICS, "--train_text", data_dir / "other_text", "--train_tokens", dump_dir]
     return score(synthesized, data_dir, *options, "--spectrograms", 2)
 
 
@@ -173,7 +174,9 @@ def copied(synthesized, scored, tmp_path):
 
 def test_rerun_measures_nothing(copied, data_dir, scored, monkeypatch):
     monkeypatch.setattr(measure_module, "_measure", lambda *_: pytest.fail("measured again"))
-    results, _ = score(copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "text", "--spectrograms", 0)
+    results, _ = score(
+        copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "other_text", "--spectrograms", 0
+    )
     assert results["systems"] == scored[0]["systems"]
 
 
@@ -194,7 +197,9 @@ def test_changed_audio_is_measured_again(copied, data_dir, scored):
 def test_damaged_cache_line_is_measured_again(copied, data_dir, scored):
     cache = copied / "mean_mel" / measure_module.CACHE
     cache.write_text(cache.read_text()[:-20])
-    results, _ = score(copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "text", "--spectrograms", 0)
+    results, _ = score(
+        copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "other_text", "--spectrograms", 0
+    )
     assert results["systems"]["mean_mel"] == scored[0]["systems"]["mean_mel"]
 
 
@@ -306,3 +311,5 @@ def test_tokens_of_another_model_are_refused(copied, data_dir, dump_dir):
 def test_bad_requests(copied, data_dir, capsys, options, message):
     assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--nj", "1", *options]) == 2
     assert message in capsys.readouterr().err
+    if "taste" in options:
+        assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()

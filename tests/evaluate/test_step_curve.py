@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from experiment_dir import make_model_dir, refine_model_dir
-from speech_generator import write_corpus
+from speech_generator import write_corpus, write_other_text
 from tiny import TINY
 
 from sitok_espnet import SiTok
@@ -166,7 +166,7 @@ def test_recognised_words_are_optional(tiny_model_dir, data_dir, tmp_path):
             "mel",
             "wer",
             "--train_text",
-            str(data_dir / "text"),
+            str(write_other_text(data_dir)),
             steps=[1],
         )
         == 0

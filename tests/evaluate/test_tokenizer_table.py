@@ -34,9 +34,9 @@ def test_latency_in_words():
     must = {"token": 110.0, "first_audio": 1710.0, "chunk_seconds": 1.0}
     text = page([np.arange(9)[:, None] % 4], 4, {"status": "measured", "algorithmic": must, "computing": computing})
     assert "| latency of a token, algorithmic | 110 ms |" in text
-    assert "| latency of the first audio, algorithmic | 1710 ms (a chunk of 1 s and its look-ahead) |" in text
+    assert "| latency of the first chunk of mel, algorithmic | 1710 ms (a chunk of 1 s and its look-ahead) |" in text
     assert "| computing a stream's first token | median 12.3 ms, 95th percentile 20.0 ms (9 utterances) |" in text
-    assert "| computing the first audio | not run: - |" in text
+    assert "| computing the first chunk: mel, and audio without later context | not run: - |" in text
 
 
 @pytest.mark.parametrize("results", [{}, {"tokenizer": None, "mel_distance_closed": None}])

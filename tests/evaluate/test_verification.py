@@ -8,8 +8,10 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import roc_curve
+from speech_generator import synthesize
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.speaker_encoder import SpeakerEncoder
 from sitok_espnet.evaluate.verification import equal_error_rate, make_trials, resampled_units, verify
 
 
@@ -110,13 +112,43 @@ def test_a_system_that_loses_the_voice_has_a_higher_rate():
     assert verify(trials, originals, originals, resamples=200) == kept
 
 
-def test_utterances_without_an_embedding_are_left_out():
+def test_a_system_that_falls_silent_is_not_flattered():
     utt2spk = people(4, 4)
     trials, originals = make_trials(utt2spk), voices(utt2spk, 0.5, 1)
+    whole = verify(trials, originals, originals, 10)
     system = {utt: vector for utt, vector in originals.items() if utt != "a-00"}
-    assert verify(trials, originals, system, 10).targets == 7 * 3
-    with pytest.raises(SiTokError, match="needs target"):
+    silent = verify(trials, originals, system, 10)
+    assert (silent.targets, silent.impostors) == (whole.targets, whole.impostors) == (8 * 3, 8 * 3)
+    assert silent.rejected == ("a-00",) and silent.left_out == whole.rejected == ()
+    # Perfect but for a-00, 3 of 24 targets: these are accepted last, so that 3 of 24 impostors are accepted too.
+    assert whole.value == 0.0 and silent.value == pytest.approx(3 / 24)
+    with pytest.raises(SiTokError, match="none of the utterances has a voice"):
         verify(trials, originals, {}, 10)
+
+
+def test_an_original_without_a_voice_enrols_nobody():
+    utt2spk = people(4, 4)
+    trials, system = make_trials(utt2spk), voices(utt2spk, 0.5, 1)
+    originals = {utt: vector for utt, vector in system.items() if utt != "a-00"}
+    rate = verify(trials, originals, system, 10)
+    assert rate.left_out == ("a-00",) and rate.rejected == ()
+    assert rate.targets == 8 * 3 - 3, "a-00 was enrolled for the three others of its speaker"
+
+
+def test_the_real_encoder_on_generated_voices():
+    encoder, rng = SpeakerEncoder(), np.random.default_rng(0)
+    texts = ("one two three four", "five six seven eight", "nine one three two", "four eight two six")
+    wavs = {
+        f"{speaker}-{number}": synthesize(text, 10 * speaker + number, speaker, 16000)
+        for speaker in (1, 3)  # the two most unlike ones
+        for number, text in enumerate(texts)
+    }
+    trials = make_trials({utt: utt[0] for utt in wavs})
+    originals = {utt: encoder.embed(wav)[0] for utt, wav in wavs.items()}
+    noisy = {utt: encoder.embed(0.1 * wav + 0.3 * rng.normal(size=len(wav)))[0] for utt, wav in wavs.items()}
+    half = {utt: vector for utt, vector in originals.items() if utt[-1] in "01"}
+    clean, noise, silent = (verify(trials, originals, system, 20).value for system in (originals, noisy, half))
+    assert clean < 0.2 and noise > clean + 0.2 and silent > clean + 0.2
 
 
 def test_speakers_are_resampled_where_there_are_enough():

@@ -162,7 +162,9 @@ def test_a_packed_model_is_scored(repository, seedtts, tiny_model_dir, tmp_path)
     readme = shutil.copy(recipe / "README.md", tmp_path / "README.md")
     paper_table.main([f"tiny={recipe / 'exp/tiny_model/eval/test_en/results.json'}", "--readme", str(readme)])
     rows = [line for line in (tmp_path / "README.md").read_text().splitlines() if line.startswith("| here, tiny")]
-    assert rows[2] == "| here, tiny: reconstruction | 12.5 | 1 | 0.07 | not run | not run | not run |"
+    assert rows[2] == (
+        "| here, tiny: reconstruction (3 of 1,088) | 12.5 | 1 | 0.07 | - | - | not run | not run | not run |"
+    )
 
 
 def read_scp_in(folder, name):
@@ -189,23 +191,51 @@ def test_bad_requests_of_a_scored_model(repository, tiny_model_dir, options, mes
 def test_measured_cells_and_rates_are_filled_in():
     import paper_table
 
-    cell = {"status": "measured"}
+    def cell(value, spread, **others):
+        return {"status": "measured", "value": value, "low": value - spread, "high": value + spread, **others}
+
+    card = {"title": "WER, Whisper", "model": "whisper at 0123", "version": "5.0"}
     content = {
-        "bits_per_second": {"value": 700.0, "tokens_per_second": "50", "codebook_sizes": [16384] * 4, **cell},
+        "data": {"set": "test_en", "languages": ["en"], "utterances": 1088},
+        "metrics": {"whisper_wer": card, "utmos": {"status": "not run", "reason": "no weights"}},
+        "bits_per_second": {
+            "status": "measured",
+            "value": 700.0,
+            "tokens_per_second": "50",
+            "codebook_sizes": [16384] * 4,
+        },
         "systems": {
-            "original": {"metrics": {"whisper_wer": {"value": 0.0214, **cell}}},
+            "original": {"metrics": {"whisper_wer": cell(0.0214, 0.002, excluded={"a": "why"})}},
             "reconstruction": {
                 "metrics": {
-                    "whisper_wer": {"value": 0.028, **cell},
-                    "wavlm_sim_prompt": {"value": 0.66, **cell},
-                    "utmos": {"value": 3.464, **cell},
+                    "whisper_wer": cell(0.028, 0.005),
+                    "wavlm_sim_prompt": cell(0.66, 0.01),
+                    "utmos": cell(3.464, 0.1),
                 }
             },
         },
     }
-    rows = paper_table.table({"": content}).splitlines()
-    assert "| here: ground truth | - | - | - | 2.14 | not run | not run |" in rows
-    assert "| here: reconstruction | 50 | 4 | 0.70 | 2.80 | 0.660 | 3.46 |" in rows
+    text = paper_table.table({"": content})
+    rows = text.splitlines()
+    assert "| here: ground truth | - | - | - | - | - | not run | 2.14 [1.94, 2.34] (1 excluded) | not run |" in rows
+    numbers = "3.46 [3.36, 3.56] | 2.80 [2.30, 3.30] | 0.660 [0.650, 0.670]"
+    assert f"| here: reconstruction | 50 | 4 | 0.70 | - | - | {numbers} |" in rows
+    assert "- WER, Whisper here: whisper at 0123, version 5.0" in rows
+    content["data"]["utterances"] = 1087
+    assert "| here: reconstruction (1,087 of 1,088) |" in paper_table.table({"": content})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"set": "test_zh"}, {"set": None}, {"languages": ["en", "zh"]}, {"utterances": 1089}, {"utterances": 0}],
+)
+def test_results_of_something_else_are_refused(tmp_path, change):
+    import paper_table
+
+    content = {"data": {"set": "test_en", "languages": ["en"], "utterances": 1088} | change}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="results.json is of .* the table is of test_en in English"):
+        paper_table.main([str(tmp_path / "results.json")])
 
 
 def test_the_page_has_the_papers_rows():

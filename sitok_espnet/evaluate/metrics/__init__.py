@@ -28,7 +28,7 @@ from sitok_espnet.evaluate.metrics.vuv import VoicingError
 from sitok_espnet.evaluate.metrics.wavlm_similarity import WavLMSimilarity
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
 from sitok_espnet.evaluate.metrics.whisper_wer import WhisperWordErrorRate
-from sitok_espnet.evaluate.recognizer import Recognizer
+from sitok_espnet.evaluate.recognizer import Recognizer, refuse_shared_sentences
 from sitok_espnet.evaluate.world import World
 from sitok_espnet.inputs import AudioInput, read_scp
 
@@ -78,6 +78,7 @@ class MetricContext:
             raise MetricUnavailable(
                 f"the offline recogniser knows English only, this set is {', '.join(self.languages)}"
             )
+        refuse_shared_sentences(self.train_texts, self.test_texts)
         return Recognizer(self.train_texts, self.test_texts)
 
     @cached_property

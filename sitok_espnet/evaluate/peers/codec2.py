@@ -15,10 +15,11 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.peers.abs_peer import MEASURED, SAMPLE_RATE, AbsPeer, Coded, PeerUnavailable, fit
 
 RATE = 8000  # Hz
-_REMEDY = (
-    "the programs c2enc and c2dec are not here: install the package codec2 (Debian: apt-get install codec2), or, "
+_INSTALL = (
+    "install the package codec2 (Debian: apt-get install codec2), or, "
     "without root, local/fetch_codec2.sh DOWNLOADS DIR/codec2 and give DIR as --peer_dir"
 )
+_REMEDY = f"the programs c2enc and c2dec are not here: {_INSTALL}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Codec2(AbsPeer):
         self.frame_rate = RATE / self.mode.samples
         self._programs, self._environment = find_programs(directory)
         self.version = package_version(self._programs["c2enc"])
+        self._try_programs()
 
     @classmethod
     def key_of(cls, setting: str) -> str:
@@ -96,12 +98,27 @@ class Codec2(AbsPeer):
         pcm = np.frombuffer(self._run("c2dec", stream), "<i2")[self.mode.delay :].astype(np.float32) / 32768
         return fit(resample(pcm, RATE, SAMPLE_RATE), samples)
 
+    def _try_programs(self) -> None:
+        """One frame of silence there and back: a program without its library is found now, not in the midst of a stage.
+
+        Raises:
+            PeerUnavailable: a program cannot be started, fails, or gives something that is no frame.
+        """
+        try:
+            coded = self.encode(np.zeros(1, np.float32))
+            self.decode(coded.payload, 1)
+        except (SiTokError, ValueError) as error:
+            raise PeerUnavailable(f"the programs of Codec2 do not work here: {error}: {_INSTALL}") from error
+
     def _run(self, program: str, data: bytes) -> bytes:
         command = [self._programs[program], self.setting, "-", "-"]
-        done = subprocess.run(command, input=data, capture_output=True, env=self._environment)
+        try:
+            done = subprocess.run(command, input=data, capture_output=True, env=self._environment)
+        except OSError as error:
+            raise SiTokError(f"{program} cannot be started ({error.strerror or error})") from error
         if done.returncode != 0 or not done.stdout:
-            message = done.stderr.decode(errors="replace").strip() or "no output"
-            raise SiTokError(f"{command[0]} {self.setting} failed with status {done.returncode}: {message}")
+            message = done.stderr.decode(errors="replace").replace(command[0], program).strip() or "no output"
+            raise SiTokError(f"{program} {self.setting} failed with status {done.returncode}: {message}")
         return done.stdout
 
 

@@ -17,7 +17,9 @@ from sitok_espnet.evaluate.files import read_json, write_text
 from sitok_espnet.evaluate.markdown import markdown_table
 
 BEGIN, END = "<!-- table: local/paper_table.py -->", "<!-- end of table -->"
-HEADER = ["model", "token/s", "codebooks", "kbit/s", "WER (%)", "SIM", "UTMOS"]
+SET, LANGUAGES, UTTERANCES = "test_en", ["en"], 1088
+# The last two are ours alone: another normalisation and average, another encoder (README).
+HEADER = ["model", "token/s", "codebooks", "kbit/s", "WER (%)", "SIM", "UTMOS", "our WER (%)", "our SIM"]
 # docs/paper.md, section 4: WER by Whisper-large-v3, SIM by WavLM to the prompt, UTMOS.
 PAPER = [
     ["ground truth", "-", "-", "-", "2.14", "0.730", "3.53"],
@@ -42,17 +44,51 @@ OURS = {
     "reconstruction": "reconstruction",
     "reconstruction_cfg": "reconstruction with token CFG",
 }
-COLUMNS = {"whisper_wer": (100, 2), "wavlm_sim_prompt": (1, 3), "utmos": (1, 2)}  # factor, decimals
+# Columns of a row from the fifth on: metric of results.json (None: only the paper has it), factor, decimals.
+COLUMNS = ((None, 1, 0), (None, 1, 0), ("utmos", 1, 2), ("whisper_wer", 100, 2), ("wavlm_sim_prompt", 1, 3))
+
+
+def check(content: Mapping, path: Path) -> None:
+    """Refuse results of other utterances than those of the paper's table.
+
+    Raises:
+        SiTokError: another set, another language, or more utterances than the set has.
+    """
+    data = content.get("data", {})
+    name, languages, count = data.get("set"), data.get("languages"), data.get("utterances", 0)
+    if name != SET or languages not in ([], LANGUAGES) or not 0 < count <= UTTERANCES:
+        raise SiTokError(
+            f"{path} is of {count} utterances of the set {name or '(not said)'}, languages {languages}: the table is "
+            f"of {SET} in English; score exp/<model>/eval/{SET} again"
+        )
 
 
 def table(results: Mapping[str, Mapping]) -> str:
-    """Markdown of the paper's rows and, for every named results.json, ours; without any, empty rows of ours."""
-    rows = [*PAPER]
+    """Markdown of the paper's rows and, for every named results.json, ours, with the models that measured them.
+
+    Without any, there are empty rows of ours.
+    """
+    rows = [[*row, "-", "-"] for row in PAPER]
     for name, content in results.items() or {"": {}}.items():
+        count = content["data"]["utterances"] if content else UTTERANCES
+        part = "" if count == UTTERANCES else f" ({count:,} of {UTTERANCES:,})"
         for row, title in OURS.items():
-            label = f"here{', ' + name if name else ''}: {title}"
+            label = f"here{', ' + name if name else ''}: {title}{part}"
             rows.append([label, *_rate(content, row), *_numbers(content, row)])
-    return markdown_table(HEADER, rows)
+    return "\n\n".join(part for part in (markdown_table(HEADER, rows), _cards(results)) if part)
+
+
+def _cards(results: Mapping[str, Mapping]) -> str:
+    """Model and version of every metric; what differs between results stands twice."""
+    lines = []
+    for content in results.values():
+        for metric, _, _ in COLUMNS:
+            card = content.get("metrics", {}).get(metric or "", {})
+            if card.get("model"):
+                lines.append(f"- {card['title']} here: {card['model']}, version {card['version']}")
+    if lines:
+        lines.append("- In brackets: 95 % bootstrap intervals over utterances.")
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _rate(content: Mapping, row: str) -> list[str]:
@@ -67,14 +103,20 @@ def _rate(content: Mapping, row: str) -> list[str]:
 
 def _numbers(content: Mapping, row: str) -> list[str]:
     """Empty where there are no results at all; else a number, or that it was not run (results.json has the reason)."""
-    if not content:
-        return [""] * len(COLUMNS)
     cells = content.get("systems", {}).get(row, {}).get("metrics", {})
     texts = []
-    for metric, (factor, decimals) in COLUMNS.items():
-        cell = cells.get(metric, {"status": "not run"})
-        measured = cell["status"] == "measured"
-        texts.append(f"{factor * cell['value']:.{decimals}f}" if measured else "not run")
+    for metric, factor, decimals in COLUMNS:
+        cell = cells.get(metric or "", {"status": "not run"})
+        if metric is None:
+            texts.append("-")
+        elif not content:
+            texts.append("")
+        elif cell["status"] == "measured":
+            value, low, high = (f"{factor * cell[key]:.{decimals}f}" for key in ("value", "low", "high"))
+            excluded = f" ({len(cell['excluded'])} excluded)" if cell.get("excluded") else ""
+            texts.append(f"{value} [{low}, {high}]{excluded}")
+        else:
+            texts.append("not run")
     return texts
 
 
@@ -87,7 +129,10 @@ def main(argv: list[str] | None = None) -> None:
         contents = {}
         for word in args.results:
             name, equals, path = word.partition("=")
-            contents[name if equals else ""] = read_json(Path(path if equals else word))
+            path = Path(path if equals else word)
+            content = read_json(path)
+            check(content, path)
+            contents[name if equals else ""] = content
         if len(contents) < len(args.results):
             raise SiTokError("give every results.json a name of its own: NAME=results.json")
         text = table(contents)
