@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 import numpy as np
 
-from sitok_espnet.evaluate.files import read_json
+from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
 from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, paired_difference
 from sitok_espnet.evaluate.verification import Trials, verify
 from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
 from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob
-from sitok_espnet.probes.scoring import SUMMARY, Answer, error_counts, read_answers, read_embeddings, read_trials
+from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
 from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER
 
 PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))
@@ -101,7 +101,7 @@ def _measurements(found: Sequence[Answer], metric: str, characters: bool = False
 def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
     """Value and interval of one architecture, with its size and its error on the validation set."""
     metric = jobs[0].task.task.metric
-    summaries = [read_json(job.folder / SUMMARY) for job in jobs]
+    summaries = [read_summary(job) for job in jobs]
     about = {
         "valid_error": sum(item["valid_error"] for item in summaries) / len(summaries),
         "parameters": summaries[0]["parameters"],
@@ -122,11 +122,21 @@ def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
 
 
 def _trials(job: ProbeJob) -> tuple[Trials, dict, dict]:
-    """The trials in the form of evaluate/verification.py, and the embeddings for both sides."""
+    """The trials in the form of evaluate/verification.py, and the embeddings for both sides.
+
+    Raises:
+        SiTokError: an utterance of a trial has no embedding (`verify` would leave the trial out) or no speaker.
+    """
     rows = read_trials(job.task.folder / TRIALS)
     vectors = dict(read_embeddings(job.folder))
     speakers = job.task.targets(TEST)
     names = sorted({utterance for *pair, _ in rows for utterance in pair})
+    for what, table in (("embedding", vectors), ("speaker", speakers)):
+        if missing := [name for name in names if name not in table]:
+            raise SiTokError(
+                f"{job.task.folder / TRIALS}: {len(missing)} utterances have no {what}, such as {missing[0]}: run "
+                "stages 3 and 6 again"
+            )
     place = {name: number for number, name in enumerate(names)}
     enrolment, test = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
     target = np.array([row[2] for row in rows])
