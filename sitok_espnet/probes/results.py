@@ -1,7 +1,7 @@
 """results.json of the probes: every task and input with its better architecture, intervals, comparisons (stage 7)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -11,7 +11,7 @@ from sitok_espnet.evaluate.metrics.abs_metric import Measurement
 from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, paired_difference
 from sitok_espnet.evaluate.verification import Trials, verify
 from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
-from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob
+from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob, TaskFolder
 from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
 from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER
 
@@ -37,18 +37,29 @@ def _about(card: InputCard) -> dict:
 
 
 def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
-    """One row: pooled over the folds of a cross-validation, where there are several."""
+    """One row: pooled over the folds of a cross-validation, where there are several.
+
+    Every fold chooses its architecture by its own validation set and the answers of the chosen ones are pooled: a
+    choice for all folds together would be made with labels of sessions that other folds test.
+
+    Raises:
+        SiTokError: an utterance is tested by two folds; folds of verification.
+    """
     task = jobs[0].task.task
     folders = {job.task.name: job.task for job in jobs}
+    _check_folds(folders)
     by_input: dict[str, dict[str, list[ProbeJob]]] = {}
     for job in jobs:
         by_input.setdefault(job.input, {}).setdefault(job.probe, []).append(job)
     inputs, chosen = {}, {}
     for source, probes in by_input.items():
         cells = {probe: _cell(members, resamples, seed) for probe, members in probes.items()}
-        best = min(cells, key=lambda probe: cells[probe]["valid_error"])  # the first of equals
-        inputs[source] = {"probe": best, **cells[best], "probes": cells}
-        chosen[source] = probes[best]
+        best = {fold: _best([job for job in jobs if (job.task.name, job.input) == (fold, source)]) for fold in folders}
+        chosen[source] = list(best.values())
+        names = Counter(job.probe for job in chosen[source])
+        cell = cells[next(iter(names))] if len(names) == 1 else _cell(chosen[source], resamples, seed)
+        inputs[source] = {"probe": _choice(names), **cell, "probes": cells}
+        inputs[source]["chosen"] = {fold: job.probe for fold, job in best.items()}
     content = {
         "title": task.title,
         "metric": task.metric,
@@ -69,6 +80,26 @@ def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
                 content["differences"][f"{first} - {second}"] = asdict(difference)
     content["order"] = order_of(content)
     return content
+
+
+def _check_folds(folders: Mapping[str, TaskFolder]) -> None:
+    tested = Counter(utterance for folder in folders.values() for utterance in folder.targets(TEST))
+    if twice := sorted(utterance for utterance, count in tested.items() if count > 1):
+        raise SiTokError(f"{twice[0]} is tested by two tasks of one group: {', '.join(folders)}")
+    if len(folders) > 1 and any(folder.task.metric == EER for folder in folders.values()):
+        raise SiTokError(f"{', '.join(folders)} have one group: scores of different verification probes cannot be pooled")
+
+
+def _best(jobs: Sequence[ProbeJob]) -> ProbeJob:
+    """Of one fold and input: with the smallest validation error, the first of equals."""
+    return min(jobs, key=lambda job: read_summary(job)["valid_error"])
+
+
+def _choice(names: Counter) -> str:
+    """ "one", or "one (3 of 5 folds), two (2 of 5 folds)"."""
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{name} ({count} of {names.total()} folds)" for name, count in sorted(names.items()))
 
 
 def order_of(content: dict) -> str:
@@ -99,13 +130,13 @@ def _measurements(found: Sequence[Answer], metric: str, characters: bool = False
 
 
 def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
-    """Value and interval of one architecture, with its size and its error on the validation set."""
+    """Value and interval of the pooled answers, with the mean of the validation errors and the largest size."""
     metric = jobs[0].task.task.metric
     summaries = [read_summary(job) for job in jobs]
     about = {
         "valid_error": sum(item["valid_error"] for item in summaries) / len(summaries),
-        "parameters": summaries[0]["parameters"],
-        "adapter_parameters": summaries[0]["adapter_parameters"],
+        "parameters": max(item["parameters"] for item in summaries),
+        "adapter_parameters": max(item["adapter_parameters"] for item in summaries),
     }
     if metric == EER:
         rate = verify(*_trials(jobs[0]), resamples, seed)

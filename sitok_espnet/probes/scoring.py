@@ -134,7 +134,7 @@ def score(job: ProbeJob, device: str = "cpu") -> None:
     Raises:
         SiTokError: not trained, or with other targets; trials of utterances without features.
     """
-    summary_file, state = job.folder / SUMMARY, _state(job)
+    summary_file, state = job.folder / SUMMARY, score_state(job)
     if summary_file.is_file() and _is_current(read_json(summary_file), state):
         return
     model = load_probe(job.folder, device)
@@ -167,7 +167,7 @@ def score(job: ProbeJob, device: str = "cpu") -> None:
     )
 
 
-def _state(job: ProbeJob) -> dict:
+def score_state(job: ProbeJob) -> dict:
     """What a score belongs to: the training, and the sets and trials that it was scored on."""
     trained = (job.folder / DONE).stat().st_mtime_ns if (job.folder / DONE).is_file() else None
     return {"trained": trained, "targets": job.task.training_digest, "scored": job.task.scored_digest}
@@ -180,7 +180,7 @@ def _is_current(summary: Mapping, state: Mapping) -> bool:
 def read_summary(job: ProbeJob) -> dict:
     """score.json; SiTokError if the training, the test set or the trials are others since."""
     summary = read_json(job.folder / SUMMARY)
-    if not _is_current(summary, _state(job)):
+    if not _is_current(summary, score_state(job)):
         raise SiTokError(f"{job.folder / SUMMARY} is of another training, test set or trials: run stage 6 again")
     return summary
 
