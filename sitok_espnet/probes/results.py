@@ -87,7 +87,9 @@ def _check_folds(folders: Mapping[str, TaskFolder]) -> None:
     if twice := sorted(utterance for utterance, count in tested.items() if count > 1):
         raise SiTokError(f"{twice[0]} is tested by two tasks of one group: {', '.join(folders)}")
     if len(folders) > 1 and any(folder.task.metric == EER for folder in folders.values()):
-        raise SiTokError(f"{', '.join(folders)} have one group: scores of different verification probes cannot be pooled")
+        raise SiTokError(
+            f"{', '.join(folders)} have one group: scores of different verification probes cannot be pooled"
+        )
 
 
 def _best(jobs: Sequence[ProbeJob]) -> ProbeJob:
