@@ -8,14 +8,17 @@ import numpy as np
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
-from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, paired_difference
+from sitok_espnet.evaluate.significance import holm
+from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, compare
+from sitok_espnet.evaluate.table import SIGNIFICANT, verdict
 from sitok_espnet.evaluate.verification import Trials, verify
 from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
 from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob, TaskFolder
 from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
-from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER
+from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER, ProbeTask
 
 PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))
+NO_DIFFERENCE = "an EER is of trials, which share utterances: no paired difference of it is computed"
 
 
 def build_results(jobs: Sequence[ProbeJob], resamples: int = RESAMPLES, seed: int = 0) -> dict:
@@ -70,15 +73,9 @@ def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
         "folds": len(folders),
         "utterances": {phase: sum(len(folder.targets(phase)) for folder in folders.values()) for phase in SETS},
         "inputs": inputs,
-        "differences": {},
+        "differences": _differences(chosen, task, resamples, seed),
     }
-    if task.metric != EER:
-        measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}
-        for first, second in PAIRS:
-            if first in measured and second in measured:
-                difference = paired_difference(measured[first], measured[second], resamples, seed)
-                content["differences"][f"{first} - {second}"] = asdict(difference)
-    content["order"] = order_of(content)
+    content["order"] = order_of(content["differences"])
     return content
 
 
@@ -104,20 +101,39 @@ def _choice(names: Counter) -> str:
     return ", ".join(f"{name} ({count} of {names.total()} folds)" for name, count in sorted(names.items()))
 
 
-def order_of(content: dict) -> str:
-    """Where the tokens are, in words; empty where an input is missing."""
-    values = {source: cell["value"] for source, cell in content["inputs"].items()}
-    if not {MEL, TOKENS, CONTINUOUS} <= set(values):
+def _differences(chosen: Mapping[str, Sequence[ProbeJob]], task: ProbeTask, resamples: int, seed: int) -> dict:
+    """Paired comparisons of PAIRS, where both inputs are there; p values are adjusted for their number (Holm)."""
+    pairs = {f"{a} - {b}": (a, b) for a, b in PAIRS if a in chosen and b in chosen}
+    if task.metric == EER:
+        return {pair: {"status": "not computed", "reason": NO_DIFFERENCE} for pair in pairs}
+    measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}
+    better = HIGHER_IS_BETTER[task.metric]
+    cells = {
+        pair: {"status": "measured", **compare(measured[a], measured[b], better, resamples, seed)}
+        for pair, (a, b) in pairs.items()
+    }
+    for cell, adjusted in zip(cells.values(), holm([c["p_randomisation"] for c in cells.values()]), strict=True):
+        cell["p_holm"] = adjusted
+    return cells
+
+
+def order_of(differences: Mapping[str, Mapping]) -> str:
+    """Where the tokens are, in words that the paired differences bear; empty where one of them is missing."""
+    if any(differences.get(f"{a} - {b}", {}).get("status") != "measured" for a, b in PAIRS):
         return ""
-    sign = 1 if content["higher_is_better"] else -1
-    mel, tokens, continuous = (sign * values[name] for name in (MEL, TOKENS, CONTINUOUS))
-    if mel <= tokens <= continuous:
-        return "tokens lie between mel and the continuous bound"
-    if continuous <= tokens <= mel:
-        return "the encoder's output is not better than mel here; tokens lie between the two"
-    if tokens > max(mel, continuous):
-        return "tokens are not between mel and the continuous bound: they are better than both"
-    return "tokens are not between mel and the continuous bound: they are worse than both"
+    to_mel, of_bound = (verdict(differences[f"{a} - {b}"]) for a, b in PAIRS)
+    to_bound = {"better": "worse", "worse": "better"}.get(of_bound, of_bound)
+    words = {"better": "better than", "worse": "worse than"}
+    same = "not distinguishable from"
+    text = (
+        f"tokens are {words.get(to_mel, same)} mel and {words.get(to_bound, same)} the continuous bound "
+        f"(paired differences, p < {SIGNIFICANT})"
+    )
+    if (to_mel, to_bound) == ("better", "worse"):
+        return f"{text}: they lie between the two"
+    if (to_mel, to_bound) == ("worse", "better"):
+        return f"{text}: the encoder's output is worse than mel here"
+    return text
 
 
 def _answers(jobs: Sequence[ProbeJob]) -> list[Answer]:

@@ -77,3 +77,51 @@ def test_an_utterance_is_tested_once(tmp_path):
         write_score(job, 20)
     with pytest.raises(SiTokError, match="f1-test000 is tested by two tasks of one group: fold1, fold2"):
         build_results(jobs, 50)
+
+
+def scored(root: Path, right: dict[str, tuple[int, ...]]) -> dict:
+    """The task's results of one fold for every number of right answers of 40."""
+    folds = len(next(iter(right.values())))
+    jobs = plan(make_places(root, folds), [f"fold{n + 1}" for n in range(folds)], list(right), ["one"])
+    for job in jobs:
+        write_score(job, right[job.input][int(job.task.name[-1]) - 1])
+    return build_results(jobs, 200)
+
+
+@pytest.mark.parametrize(
+    "mel, tokens, continuous, order",
+    [
+        (10, 20, 35, "tokens are better than mel and worse than the continuous bound (paired differences, p < 0.05): "
+                     "they lie between the two"),
+        (35, 20, 10, "tokens are worse than mel and better than the continuous bound (paired differences, p < 0.05): "
+                     "the encoder's output is worse than mel here"),
+        (40, 20, 40, "tokens are worse than mel and worse than the continuous bound"),
+        (10, 30, 12, "tokens are better than mel and better than the continuous bound"),
+        (20, 20, 20, "tokens are not distinguishable from mel and not distinguishable from the continuous bound"),
+        (20, 21, 22, "tokens are not distinguishable from mel and not distinguishable from the continuous bound"),
+        (10, 30, 31, "tokens are better than mel and not distinguishable from the continuous bound"),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_that_of_the_paired_differences(mel, tokens, continuous, order, tmp_path):
+    results = scored(tmp_path, {"mel": (mel,), "tokens": (tokens,), "continuous": (continuous,)})
+    task = results["tasks"]["pooled"]
+    assert task["order"].removesuffix(" (paired differences, p < 0.05)") == order
+    assert task["differences"]["tokens - mel"]["value"] == pytest.approx((tokens - mel) / 40)
+    assert task["differences"]["continuous - tokens"]["value"] == pytest.approx((continuous - tokens) / 40)
+    assert order in render(results)
+
+
+def test_all_folds_count(tmp_path):
+    """The first fold alone would say the opposite of both."""
+    results = scored(tmp_path, {"mel": (25, 5), "tokens": (20, 40), "continuous": (10, 40)})
+    task = results["tasks"]["pooled"]
+    values = {source: cell["value"] for source, cell in task["inputs"].items()}
+    assert values == pytest.approx({"mel": 30 / 80, "tokens": 60 / 80, "continuous": 50 / 80})
+    assert task["order"].startswith("tokens are better than mel and better than the continuous bound")
+    assert task["differences"]["tokens - mel"]["value"] == pytest.approx(30 / 80)
+    assert task["differences"]["tokens - mel"]["count"] == 80 and task["folds"] == 2
+    assert task["utterances"] == {"train": 10, "valid": 8, "test": 80}
+
+
+def test_no_verdict_without_the_bound(tmp_path):
+    assert scored(tmp_path, {"mel": (10,), "tokens": (20,)})["tasks"]["pooled"]["order"] == ""
