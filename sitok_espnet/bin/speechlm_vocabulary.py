@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
     copy_pieces(source, args.output_dir / PIECES)
     vocabulary.write(args.output_dir / VOCABULARY)
     print(
-        f"{args.output_dir / VOCABULARY}: {len(vocabulary)} identifiers: {vocabulary.text_size} text pieces of {source}, "
-        f"{' + '.join(map(str, vocabulary.codebook_sizes))} codes"
+        f"{args.output_dir / VOCABULARY}: {len(vocabulary)} identifiers: {vocabulary.text_size} text pieces of "
+        f"{source}, {' + '.join(map(str, vocabulary.codebook_sizes))} codes"
     )
 
 

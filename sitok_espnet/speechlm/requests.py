@@ -41,7 +41,7 @@ def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) 
 
 def frames_of(seconds: float, frame_rate: Fraction | str) -> int:
     """Frames of tokens in that time, rounded up: for TokenSampling's bounds."""
-    return ceil(Fraction(seconds) * Fraction(frame_rate))
+    return ceil(Fraction(str(seconds)) * Fraction(frame_rate))  # 0.4 means 2/5, not the float beside it
 
 
 def utterance_seed(seed: int, utterance: str) -> int:
