@@ -1,4 +1,4 @@
-"""Speak a test set with the token language model: a token set and a status for each utterance (stage 6 of sitok_tts1)."""
+"""Speak a test set with the token language model: a token set, and a status for each utterance (stage 6)."""
 
 import argparse
 import logging
