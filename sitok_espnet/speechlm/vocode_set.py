@@ -49,7 +49,7 @@ def read_rows(data_dir: Path, generated: Path, tokenizer: SiTok) -> dict[str, di
     if tokens.manifest["codes_hash"] != tokenizer.codes_hash:
         raise SiTokError(
             f"{generated} holds tokens of another tokenizer (codes_hash {tokens.manifest['codes_hash']}) than "
-            f"{tokenizer.directory} ({tokenizer.codes_hash}): give the --tokenizer whose tokens the model was trained on"
+            f"{tokenizer.directory} ({tokenizer.codes_hash}): give the --tokenizer that made them"
         )
     empty = np.empty((0, tokenizer.num_codebooks), dtype=np.int64)
     status = read_transcripts(generated / STATUS)
