@@ -144,6 +144,7 @@ collect_stats() {
 
     write_run_sh "${logdir}/run.sh" "${number}"
     log "logs: ${logdir}/stats.*.log"
+    # shellcheck disable=SC2086 # python may be a command with options
     ${train_cmd} JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
         ${python} -m "${module}" --collect_stats true --ngpu 0 \
         --train_shape_file "${logdir}/train.JOB.scp" --valid_shape_file "${logdir}/valid.JOB.scp" \
