@@ -35,7 +35,7 @@ def place(tmp_path_factory, tiny_tokenizer, tiny_model_dir):
     options = ["--data_dir", data, "--tokens", root / "tokens", "--out_dir", root / "set"]
     make_sets([str(word) for word in (*options, "--prompts_from", data, root / "tokens")])
     letters = " ".join("abcdefghijklmnopqrstuvwxyz")
-    make_lm_dir(root / "lm", tiny_tokenizer, texts=f"{letters}\n" * 2 + "alpha bravo\n", pieces=34)
+    make_lm_dir(root / "lm", tiny_tokenizer, texts=f"{letters}\n" * 2 + "alpha bravo\n", pieces=31)
     return root
 
 
