@@ -18,8 +18,6 @@ TITLES = {
     "untrained": "untrained",
     "mean_mel": "control: mean mel",
     "other_tokens": "control: other tokens",
-    "resynthesis": "resynthesis of the recording's tokens",
-    "generated": "generated",
     "prompt_copy": "control: copy of the prompt's tokens",
 }
 
