@@ -68,14 +68,14 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
     generation, speed = content["generation"], content["speed"]
     settings = ", ".join(f"{key} {value}" for key, value in generation["sampling"].items())
     return [
-        f"Language model {content['model_hash']} ({content['checkpoint']}): {content['parameters']:,} parameters, pattern "
-        f"{content['pattern']}, {content['text_size']} text pieces, codebooks "
+        f"Language model {content['model_hash']} ({content['checkpoint']}): {content['parameters']:,} parameters, "
+        f"pattern {content['pattern']}, {content['text_size']} text pieces, codebooks "
         f"{' + '.join(map(str, content['codebook_sizes']))} at {content['frame_rate']} Hz; trained on "
         f"{content['training']['utterances']:,} utterances, {content['training']['codes']:,} codes.",
         f"Predictions are all codes and ends of speech, each among what may stand there. {held_out}.",
         f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames; an empty utterance is "
         "scored as silence.",
         f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: "
-        f"{speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: {speed['threads']} "
-        "threads, one utterance at a time after a warm-up.",
+        f"{speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: "
+        f"{speed['threads']} threads, one utterance at a time after a warm-up.",
     ]
