@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     from sitok_espnet.evaluate.foreign import prepare
     from sitok_espnet.evaluate.metrics import check_names
     from sitok_espnet.evaluate.request import Request
+    from sitok_espnet.evaluate.synthesis import CLIPPED
     from sitok_espnet.evaluate.write import write_results
     from sitok_espnet.speechlm.checkpoint import load_speech_lm
     from sitok_espnet.speechlm.results import speech_lm_results
@@ -66,6 +68,9 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         args.output_dir,
         {name: path if path.is_file() else None for name, path in tables.items()},
     )
+    for row in ROWS:
+        if (args.vocoded / row / CLIPPED).is_file():
+            shutil.copyfile(args.vocoded / row / CLIPPED, args.output_dir / row / CLIPPED)
     request = Request(
         eval_dir=args.output_dir,
         data_dir=args.output_dir / "original",

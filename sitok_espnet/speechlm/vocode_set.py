@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, read_transcripts, write_json, write_table
-from sitok_espnet.evaluate.synthesis import SETTINGS, TIMING
+from sitok_espnet.evaluate.synthesis import CLIPPED, SETTINGS, TIMING
 from sitok_espnet.inference import SiTok
 from sitok_espnet.speechlm.generate_set import PROMPT_CODES, STATUS, read_codes
 from sitok_espnet.speechlm.generation import EMPTY
@@ -93,18 +93,22 @@ def vocode_set(
         if (folder / "wav.scp").is_file() and read_json(folder / SETTINGS) == settings:
             logging.info("%s: finished, kept", folder)
             continue
-        (folder / "wav.scp").unlink(missing_ok=True)
+        for stale in ("wav.scp", CLIPPED):
+            (folder / stale).unlink(missing_ok=True)
         lengths = samples if row == RESYNTHESIS else None
         first = max(codes.values(), key=len)
         if len(first):
             _decode(tokenizer, first, decoding, None)  # warm-up: the first call of a process is slower
-        places, timings = {}, {}
+        places, timings, clipped = {}, {}, {}
         for utt in tqdm(sorted(codes), desc=row, unit="utt", mininterval=1.0):
             wav, seconds = _decode(tokenizer, codes[utt], decoding, lengths[utt] if lengths else None)
             places[utt] = str(folder / "wav" / f"{utt}.wav")
-            write_audio(places[utt], wav, tokenizer.sample_rate)
+            if count := write_audio(places[utt], wav, tokenizer.sample_rate):
+                clipped[utt] = str(count)
             if seconds:
                 timings[utt] = seconds
+        if clipped:
+            write_table(folder / CLIPPED, clipped)
         write_json(folder / TIMING, timings)
         write_json(folder / SETTINGS, settings)
         write_table(folder / "wav.scp", places)  # last: its presence means finished

@@ -194,7 +194,7 @@ stage_6() {
         ${decode_cmd} --gpu "${inference_gpus}" "${out}.log" \
             ${python} -m sitok_espnet.bin.speechlm_generate "${lm_opts[@]}" --data_dir "${sets}/${set}" \
             --tokens "${tokens}/${set}" --output_dir "${out}" --device "${device}" ${generate_args}
-        log "$(tail -n 1 "${out}.log")"
+        log "${set}: $(cut -d ' ' -f 2 "${out}/utt2status" | sort | uniq -c | tr -s ' \n' ' ')"
     done
 }
 
