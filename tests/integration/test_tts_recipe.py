@@ -101,8 +101,7 @@ def test_the_whole_recipe(tmp_path):
     recipe.run(1, 8)
     joint = json.loads((recipe.path / "dump/joint/tiny/vocabulary.json").read_text())
     assert (joint["text_size"], joint["codebook_sizes"]) == (40, [64])
-    exp = recipe.path / "exp/lm_train_lm_tiny"
-    exp = exp if exp.is_dir() else next(recipe.path.glob("exp/lm_*_tiny"))
+    exp = recipe.path / "exp/lm_tiny"
     results = json.loads((exp / "eval/test/results.json").read_text())
     assert list(results["systems"]) == ["original", "resynthesis", "generated", "prompt_copy"]
     for row in results["systems"].values():

@@ -64,7 +64,8 @@ tokenizer_tag=${tokenizer_tag#sitok_}
 if [ -z "${lm_tag}" ]; then
     lm_tag=$(basename "${train_config}" .yaml)
     lm_tag=${lm_tag#train_}
-    lm_tag=${lm_tag#lm_}$(name_of "${train_args}")_${tokenizer_tag}
+    lm_tag=${lm_tag#lm}$(name_of "${train_args}")_${tokenizer_tag}
+    lm_tag=${lm_tag#_} # conf/train_lm_mini.yaml and sitok_x make exp/lm_mini_x
 fi
 lm_exp=${expdir}/lm_${lm_tag}
 raw=${dumpdir}/raw
