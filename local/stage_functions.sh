@@ -131,7 +131,7 @@ train() {
 # collect_stats STATS STAGE TRAIN_LIST VALID_LIST MODULE OPTION ...: lengths, and statistics of what the model collects, in
 # nj jobs; the lists give the utterances. STATS appears whole, and has the configuration with it.
 collect_stats() {
-    local stats=$1 number=$2 train_list=$3 valid_list=$4 module=$5 logdir=$1.logs jobs=${nj} lines job list inputs=()
+    local stats=$1 number=$2 train_list=$3 valid_list=$4 module=$5 logdir=$1.logs jobs=${nj} lines job list merged=()
     shift 5
     rm -rf "${logdir}" "${stats}.tmp"
     mkdir -p "${logdir}"
@@ -150,9 +150,9 @@ collect_stats() {
         --train_shape_file "${logdir}/train.JOB.scp" --valid_shape_file "${logdir}/valid.JOB.scp" \
         --output_dir "${logdir}/stats.JOB" "$@"
     for ((job = 1; job <= jobs; job++)); do
-        inputs+=(--input_dir "${logdir}/stats.${job}")
+        merged+=(--input_dir "${logdir}/stats.${job}")
     done
-    ${python} -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${stats}.tmp"
+    ${python} -m espnet2.bin.aggregate_stats_dirs "${merged[@]}" --output_dir "${stats}.tmp"
     # With it the statistics say which model they are of.
     cp "${logdir}/stats.1/config.yaml" "${stats}.tmp/config.yaml"
     rm -rf "${stats}"
