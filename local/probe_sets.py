@@ -22,6 +22,7 @@ from recipe_files import atomic_text, write_data_dir, write_table
 from sitok_espnet.errors import SiTokError
 
 SETS = ("train", "valid", "test")
+PARTIAL = "PARTIAL"  # begins the line of a corpus that is not whole
 
 
 @dataclass
@@ -61,12 +62,17 @@ class ProbeCorpus:
         self.speakers[utterance] = speaker
         return utterance
 
-    def write(self, data_dir: Path) -> list[str]:
+    def write(self, data_dir: Path, remarks: Sequence[str | None] = ()) -> list[str]:
         """Write everything, replacing what was there; returns the report's lines. Only utterances of a task are kept.
+
+        Args:
+            remarks: lines of the report; those that say PARTIAL also go into the note of every task.
 
         Raises:
             SiTokError: an empty set, an utterance without audio, or in two sets of a task.
         """
+        remarks = [line for line in remarks if line]
+        partial = [f"{line}." for line in remarks if line.startswith(PARTIAL)]
         used: set[str] = set()
         for name, task in self.tasks.items():
             _check(name, task, self.wavs)
@@ -80,10 +86,14 @@ class ProbeCorpus:
                 with atomic_text(folder / name / "trials") as out:
                     out.writelines(f"{a} {b} {'target' if same else 'nontarget'}\n" for a, b, same in task.trials)
             with atomic_text(folder / name / "task.json") as out:
-                content = {"kind": task.kind, "group": task.group or name, "note": task.note}
+                content = {
+                    "kind": task.kind,
+                    "group": task.group or name,
+                    "note": " ".join([*partial, task.note]).strip(),
+                }
                 out.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         write_data_dir(data_dir / "pool", self.wavs, self.speakers, keep=used)
-        lines = [task.report(name) for name, task in self.tasks.items()]
+        lines = [*remarks, *(task.report(name) for name, task in self.tasks.items())]
         lines.append(f"pool: {len(used)} utterances of {len({self.speakers[u] for u in used})} speakers")
         with atomic_text(data_dir / "PREPARATION.txt") as out:
             out.write("\n".join(lines) + "\n")
@@ -128,11 +138,11 @@ def check_count(found: int, expected: int, what: str, partial: bool) -> str | No
     text = f"{found} {what}, the whole corpus has {expected}"
     if not partial:
         raise SiTokError(f'{text}: copy the rest, or accept a part with --local_data_opts "--partial true"')
-    return f"PARTIAL: {text}"
+    return f"{PARTIAL}: {text}"
 
 
-def print_report(lines: Sequence[str | None]) -> None:
-    print("\n".join(line for line in lines if line))
+def print_report(lines: Sequence[str]) -> None:
+    print("\n".join(lines))
 
 
 def run_preparation(
@@ -152,6 +162,6 @@ def run_preparation(
     try:
         root, partial = args.downloads.resolve(), args.partial == "true"
         corpus, lines = prepare(root, partial) if more_options is None else prepare(root, partial, args)
-        print_report([*lines, *corpus.write(args.data_dir)])
+        print_report(corpus.write(args.data_dir, lines))
     except SiTokError as error:
         sys.exit(f"error: {error}")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by the stage scripts of all recipes, after their options, path.sh and cmd.sh. They set run_args (the command
-# that started them, quoted), stage, stop_stage, skip_stages, stage_names, expdir, dumpdir, ngpu, num_nodes, python and
-# report_args.
+# that started them, quoted), stage, stop_stage, skip_stages, stage_names, expdir, dumpdir, nj, ngpu, num_nodes, python
+# and report_args.
 
 log() {
     printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%d) %s\n' -1 "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$*"
@@ -126,6 +126,44 @@ train() {
         date +%Y-%m-%dT%H:%M:%S >"${done_file}"
         rm -f "${done_file}.before"
     fi
+}
+
+# collect_stats STATS STAGE TRAIN_LIST VALID_LIST MODULE OPTION ...: lengths, and statistics of what the model collects, in
+# nj jobs; the lists give the utterances. STATS appears whole, and has the configuration with it.
+collect_stats() {
+    local stats=$1 number=$2 train_list=$3 valid_list=$4 module=$5 logdir=$1.logs jobs=${nj} lines job list merged=()
+    shift 5
+    rm -rf "${logdir}" "${stats}.tmp"
+    mkdir -p "${logdir}"
+    for list in "${train_list}" "${valid_list}"; do
+        lines=$(wc -l <"${list}")
+        jobs=$((lines < jobs ? lines : jobs))
+    done
+    split_scp "${train_list}" "${logdir}/train" "${jobs}"
+    split_scp "${valid_list}" "${logdir}/valid" "${jobs}"
+
+    write_run_sh "${logdir}/run.sh" "${number}"
+    log "logs: ${logdir}/stats.*.log"
+    # shellcheck disable=SC2086 # python may be a command with options
+    ${train_cmd} JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
+        ${python} -m "${module}" --collect_stats true --ngpu 0 \
+        --train_shape_file "${logdir}/train.JOB.scp" --valid_shape_file "${logdir}/valid.JOB.scp" \
+        --output_dir "${logdir}/stats.JOB" "$@"
+    for ((job = 1; job <= jobs; job++)); do
+        merged+=(--input_dir "${logdir}/stats.${job}")
+    done
+    ${python} -m espnet2.bin.aggregate_stats_dirs "${merged[@]}" --output_dir "${stats}.tmp"
+    # With it the statistics say which model they are of.
+    cp "${logdir}/stats.1/config.yaml" "${stats}.tmp/config.yaml"
+    rm -rf "${stats}"
+    mv "${stats}.tmp" "${stats}"
+}
+
+# need_trained_in EXPERIMENT STAGE HINT: a training that has ended.
+need_trained_in() {
+    [ -s "$1/config.yaml" ] || die "$1/config.yaml is missing: run stage $2 first ($3)"
+    [ -e "$1/train.done" ] || die "$1 is not finished: run stage $2 first, it resumes where it" \
+        "stopped (to go on with the best checkpoint so far: touch $1/train.done)"
 }
 
 # show FILE: a page of results, with where it is.

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import DTYPES, SiTok
 from sitok_espnet.inputs import AudioInput, is_ark_entry, load_at_rate
-from sitok_espnet.tokens import ark_record, flatten_codes, make_manifest, token_list
+from sitok_espnet.tokens import ark_record, flatten_codes, make_manifest, set_files
 
 PLAN = "plan.json"
 SHARDS = ".shards"
@@ -212,11 +212,8 @@ def _join(tokenizer: SiTok, output_dir: Path, plan: dict, parts: Sequence[dict])
         os.replace(temporary, ark)
     finally:
         temporary.unlink(missing_ok=True)
-    _write_lines(output_dir / "wav.scp", (f"{utt} {ark}:{offset}" for utt, offset, _, _ in rows))
-    _write_lines(output_dir / "utt2num_tokens", (f"{utt} {tokens}" for utt, _, tokens, _ in rows))
-    _write_lines(output_dir / "utt2num_samples", (f"{utt} {samples}" for utt, _, _, samples in rows))
-    _write_lines(output_dir / "codec_code_per_frame", [str(tokenizer.num_codebooks)])
-    _write_lines(output_dir / "token_list", token_list(tokenizer.codebook_sizes))
+    for name, lines in set_files(ark, rows, tokenizer.codebook_sizes).items():
+        _write_lines(output_dir / name, lines)
     manifest = make_manifest(tokenizer, plan["dtype"]) | {
         "num_utterances": len(rows),
         "num_tokens": sum(tokens for _, _, tokens, _ in rows),

@@ -81,6 +81,17 @@ def token_list(sizes: Sequence[int]) -> Iterator[str]:
             yield f"<codec_layer{layer}_code{code}>"
 
 
+def set_files(ark: Path, rows: Sequence[tuple[str, int, int, int]], sizes: Sequence[int]) -> dict[str, list[str]]:
+    """File name -> lines of the lists beside an archive; rows: (utterance, offset, T, S)."""
+    return {
+        "wav.scp": [f"{utt} {ark}:{offset}" for utt, offset, _, _ in rows],
+        "utt2num_tokens": [f"{utt} {tokens}" for utt, _, tokens, _ in rows],
+        "utt2num_samples": [f"{utt} {samples}" for utt, _, _, samples in rows],
+        "codec_code_per_frame": [str(len(sizes))],
+        "token_list": list(token_list(sizes)),
+    }
+
+
 def make_manifest(tokenizer, dtype: str) -> dict:
     """What every set of tokens says about its model; counts are added by the writer."""
     from sitok_espnet import __version__

@@ -13,7 +13,7 @@ import yaml
 from experiment_dir import experiment_config, make_model_dir
 from speech_generator import speech, write_corpus
 
-from sitok_espnet import resample
+from sitok_espnet import pretrained, resample
 from sitok_espnet.audio import read_audio
 from sitok_espnet.bin.main import main
 from sitok_espnet.inputs import read_scp
@@ -200,6 +200,7 @@ def test_a_regression_model_decodes_without_steps_and_refuses_them(run, corpus, 
 
 def test_no_model(run, corpus, tmp_path, monkeypatch):
     monkeypatch.delenv("SITOK_MODEL")
+    monkeypatch.setattr(pretrained, "MODELS", tmp_path / "none")
     assert "--model" in run("encode", corpus / "wav.scp", "-o", tmp_path / "x.ark", fails=True)
 
 

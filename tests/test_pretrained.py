@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from speech_generator import write_corpus
+from speech_generator import speech, write_corpus
 from vocos_dir import make_vocoder_dir
 
 import sitok_espnet.pretrained as pretrained
 from sitok_espnet.bin import main, sitok_step_curve, sitok_synth_systems
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.inference import SiTok
 from sitok_espnet.pretrained import locate, pretrained_models, trained_vocoder
 from sitok_espnet.vocoder.vocos import Vocos
 
@@ -129,3 +130,20 @@ def test_evaluation_takes_the_vocoder_of_a_model_by_name(package, tmp_path, monk
     assert card["vocoder"] == drawn["data"]["vocoder"] == "vocos"
     assert drawn["data"]["vocoder_conf"] == {"path": str(package / "vocoder")}
     assert sitok_synth_systems.main([*common, "--model", "other", "--output_dir", "eval"]) == 2
+
+
+def test_the_models_of_this_repository_are_what_their_configurations_say():
+    names = pretrained.pretrained_models()
+    assert pretrained.default_model() == "asterisk_25hz" in names
+    assert sum(path.stat().st_size for path in pretrained.MODELS.rglob("*") if path.is_file()) < 40e6
+    card = (pretrained.MODELS / "README.md").read_text()
+    for name in names:
+        tokenizer = SiTok.from_pretrained(name, vocoder_conf={"iterations": 1})
+        assert tokenizer.model_hash == tokenizer.config["model_hash"] and f"## {name}" in card
+        assert str(tokenizer.default_steps) == str((tokenizer.config.get("inference_conf") or {}).get("steps"))
+        wav = speech(2.0, seed=1)
+        (codes,) = tokenizer.encode([wav], 24000)
+        assert codes.shape == (tokenizer.num_tokens(48000), tokenizer.num_codebooks)
+        mel, (decoded,) = tokenizer.log_mel(wav, 24000), tokenizer.decode_mel([codes])
+        # It follows the sound: closer to its own mel than the mean of that is.
+        assert abs(decoded[: len(mel)] - mel).mean() < abs(mel.mean(0) - mel).mean()

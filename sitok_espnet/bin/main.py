@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from sitok_espnet import __version__
+from sitok_espnet.bin.sampling_options import add_sampling
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import default_model, pretrained_models
 
@@ -15,7 +16,7 @@ INPUTS_OF_ONE = "a directory (searched for audio), a wav.scp or an audio file"
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """One sub-parser a verb; `run` names the module whose `run(args)` does it."""
+    """One sub-parser a verb; `module` has the `run(args)` that does it and returns the exit status, or None for 0."""
     parser = argparse.ArgumentParser(
         prog="sitok", description="SiTok: speech to tokens at a low rate, and tokens to speech."
     )
@@ -99,6 +100,24 @@ def get_parser() -> argparse.ArgumentParser:
     params.add_argument("--json", action="store_true", help="print JSON instead of a table")
     params.set_defaults(module="sitok_espnet.bin.params")
 
+    tts = verbs.add_parser(
+        "tts",
+        help="text to speech, in the voice of a prompt",
+        description="Speak a text with a language model over tokens. A run-away (cut at --max_seconds) or empty result "
+        "is said on stderr, with exit status 3.",
+    )
+    tts.add_argument("--text", required=True, help="what to say, in the form of the training transcripts")
+    tts.add_argument("--prompt", metavar="AUDIO", help="whose voice: some seconds of speech (default: any voice)")
+    tts.add_argument("--prompt_text", metavar="TEXT", help="what is said in the prompt")
+    tts.add_argument("-o", "--output", required=True, help="audio file to write")
+    tts.add_argument("--lm", required=True, help="language model: experiment (exp/lm_...) or packed directory")
+    tts.add_argument("--lm_checkpoint", metavar="FILE", help="file in the directory (default: packed or best)")
+    tts.add_argument("--resample", action="store_true", help="convert the prompt's sampling rate instead of refusing")
+    add_sampling(tts)
+    _add_model(tts)
+    _add_decoder(tts, whole=True)
+    tts.set_defaults(module="sitok_espnet.bin.tts")
+
     report = verbs.add_parser(
         "report",
         help="scores, audio and curves as one HTML page",
@@ -145,18 +164,20 @@ def _add_audio(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_seconds", type=float, default=120.0, help="audio in a batch (default: %(default)s)")
 
 
-def _add_decoder(parser: argparse.ArgumentParser) -> None:
+def _add_decoder(parser: argparse.ArgumentParser, whole: bool = False) -> None:
+    """``whole``: the verb decodes short utterances, never in windows."""
     parser.add_argument(
         "--steps", type=int, help="solver steps (default: the packed model's own, or 16; a regression decoder has none)"
     )
     parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance, 0 is off (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
-    parser.add_argument(
-        "--chunk_seconds",
-        type=float,
-        metavar="S",
-        help="decode longer utterances in overlapping windows, in bounded memory (default: whole)",
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    if not whole:
+        parser.add_argument(
+            "--chunk_seconds",
+            type=float,
+            metavar="S",
+            help="decode longer utterances in overlapping windows, in bounded memory (default: whole)",
+        )
     parser.add_argument("--vocoder", help="griffin_lim, or vocos (default: the packed one, or griffin_lim)")
     parser.add_argument(
         "--vocoder_conf",
@@ -174,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if getattr(args, "model", "") is None:
             raise SiTokError("no model: give --model DIRECTORY, or set the environment variable SITOK_MODEL")
-        import_module(args.module).run(args)
+        return import_module(args.module).run(args) or 0
     except (SiTokError, OSError) as error:
         # One line, whatever a library put into its message.
         print("sitok: error: " + " ".join(str(error).split()), file=sys.stderr)
@@ -182,7 +203,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sitok: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
 from sitok_espnet.evaluate.peers import peer_title
 from sitok_espnet.evaluate.peers_table import peers_section, rate_text
+from sitok_espnet.evaluate.speech_lm_table import speech_lm_section
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
 
 TITLES = {
@@ -17,6 +18,7 @@ TITLES = {
     "untrained": "untrained",
     "mean_mel": "control: mean mel",
     "other_tokens": "control: other tokens",
+    "prompt_copy": "control: copy of the prompt's tokens",
 }
 
 SIGNIFICANT = 0.05
@@ -40,6 +42,7 @@ def render(results: Mapping) -> str:
         "\n".join(f"- {line}" for line in legend_lines(results)),
         _verification(results),
         tokenizer_section(results),
+        speech_lm_section(results),
         peers_section(results),
         _comparisons(results),
         "## Provenance",

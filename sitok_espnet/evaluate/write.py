@@ -1,6 +1,6 @@
 """Measure an evaluation directory and leave its pages: results.json, RESULTS.md, rate/quality, spectrograms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sitok_espnet import __version__
 from sitok_espnet.evaluate.files import write_json, write_table, write_text
@@ -16,12 +16,15 @@ RESULTS, PAGE, PICTURES = "results.json", "RESULTS.md", "spectrograms"
 TRANSCRIPTS = "text"  # of the scored utterances, for `sitok report`
 
 
-def write_results(request: Request, module: str, arguments: Sequence[str], spectrograms: int) -> tuple[dict, str]:
+def write_results(
+    request: Request, module: str, arguments: Sequence[str], spectrograms: int, more: Mapping[str, object] | None = None
+) -> tuple[dict, str]:
     """Score what ``request`` names and write it into its eval_dir; returns results.json's content and the page.
 
     Args:
         module, arguments: the command that does this, for the provenance.
         spectrograms: number of utterances to draw.
+        more: further keys of results.json, such as ``speech_lm``.
 
     Raises:
         SiTokError: an unknown metric; then nothing is deleted.
@@ -30,7 +33,7 @@ def write_results(request: Request, module: str, arguments: Sequence[str], spect
     for name in (RESULTS, PAGE, *RATE_FILES):  # what is there is of another call: it must not outlive one that fails
         (request.eval_dir / name).unlink(missing_ok=True)
     scores = measure(request)
-    results = build_results(request, scores)
+    results = build_results(request, scores) | dict(more or {})
     results["provenance"] = {
         "command": command_line(module, arguments),
         "commit": git_commit(),

@@ -46,6 +46,24 @@ class TaskFolder:
         """utterance -> label or text of one set."""
         return read_transcripts(self.folder / name / TARGET)
 
+    def digest(self, *names: str) -> str:
+        """SHA-256 of what files of the folder hold; a file that a task of this kind does not have is none."""
+        digest = hashlib.sha256()
+        for path in (self.folder / name for name in names):
+            content = path.read_bytes() if path.is_file() else b""
+            digest.update(f"{path.relative_to(self.folder).as_posix()} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
+
+    @property
+    def training_digest(self) -> str:
+        """Of what a probe is trained on: other after stages 1 to 3 made other sets, labels or text pieces."""
+        return self.digest(f"{TRAIN}/{TARGET}", f"{VALID}/{TARGET}", TARGET_LIST, PIECES)
+
+    @property
+    def scored_digest(self) -> str:
+        """Of what a score is made from."""
+        return self.digest(f"{VALID}/{TARGET}", f"{TEST}/{TARGET}", TRIALS)
+
 
 @dataclass(frozen=True)
 class ProbeJob:
@@ -109,7 +127,7 @@ class ProbeJob:
             "model_hash": card.model_hash,
             "config": self.config.read_text(encoding="utf-8"),
             "options": kept,
-            "targets": (self.task.folder / TARGET_LIST).read_text(encoding="utf-8").splitlines(),
+            "targets": self.task.training_digest,
         }
 
     def check_fingerprint(self, more: Sequence[str] = ()) -> None:
@@ -123,6 +141,15 @@ class ProbeJob:
                     "keep both with another --expdir (and --dumpdir for another model)"
                 )
         write_text(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
+
+    def check_trained_targets(self) -> None:
+        """SiTokError if stages 1 to 3 have made other training or validation targets since the training."""
+        path = self.folder / OPTIONS
+        if not path.is_file() or read_json(path).get("targets") != self.task.training_digest:
+            raise SiTokError(
+                f"{self.folder} was not trained with the targets that {self.task.folder} has now: remove it and run "
+                "stage 5 again"
+            )
 
 
 def find_config(probe: str, folders: Sequence[Path]) -> Path:

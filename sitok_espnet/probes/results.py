@@ -1,21 +1,24 @@
 """results.json of the probes: every task and input with its better architecture, intervals, comparisons (stage 7)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from sitok_espnet.evaluate.files import read_json
+from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.metrics.abs_metric import Measurement
-from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, paired_difference
+from sitok_espnet.evaluate.significance import holm
+from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, compare
+from sitok_espnet.evaluate.table import SIGNIFICANT, verdict
 from sitok_espnet.evaluate.verification import Trials, verify
 from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
-from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob
-from sitok_espnet.probes.scoring import SUMMARY, Answer, error_counts, read_answers, read_embeddings, read_trials
-from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER
+from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob, TaskFolder
+from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
+from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER, ProbeTask
 
 PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))
+NO_DIFFERENCE = "an EER is of trials, which share utterances: no paired difference of it is computed"
 
 
 def build_results(jobs: Sequence[ProbeJob], resamples: int = RESAMPLES, seed: int = 0) -> dict:
@@ -37,18 +40,29 @@ def _about(card: InputCard) -> dict:
 
 
 def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
-    """One row: pooled over the folds of a cross-validation, where there are several."""
+    """One row: pooled over the folds of a cross-validation, where there are several.
+
+    Every fold chooses its architecture by its own validation set and the answers of the chosen ones are pooled: a
+    choice for all folds together would be made with labels of sessions that other folds test.
+
+    Raises:
+        SiTokError: an utterance is tested by two folds; folds of verification.
+    """
     task = jobs[0].task.task
     folders = {job.task.name: job.task for job in jobs}
+    _check_folds(folders)
     by_input: dict[str, dict[str, list[ProbeJob]]] = {}
     for job in jobs:
         by_input.setdefault(job.input, {}).setdefault(job.probe, []).append(job)
     inputs, chosen = {}, {}
     for source, probes in by_input.items():
         cells = {probe: _cell(members, resamples, seed) for probe, members in probes.items()}
-        best = min(cells, key=lambda probe: cells[probe]["valid_error"])  # the first of equals
-        inputs[source] = {"probe": best, **cells[best], "probes": cells}
-        chosen[source] = probes[best]
+        best = {fold: _best([job for job in jobs if (job.task.name, job.input) == (fold, source)]) for fold in folders}
+        chosen[source] = list(best.values())
+        names = Counter(job.probe for job in chosen[source])
+        cell = cells[next(iter(names))] if len(names) == 1 else _cell(chosen[source], resamples, seed)
+        inputs[source] = {"probe": _choice(names), **cell, "probes": cells}
+        inputs[source]["chosen"] = {fold: job.probe for fold, job in best.items()}
     content = {
         "title": task.title,
         "metric": task.metric,
@@ -59,32 +73,67 @@ def _task(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
         "folds": len(folders),
         "utterances": {phase: sum(len(folder.targets(phase)) for folder in folders.values()) for phase in SETS},
         "inputs": inputs,
-        "differences": {},
+        "differences": _differences(chosen, task, resamples, seed),
     }
-    if task.metric != EER:
-        measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}
-        for first, second in PAIRS:
-            if first in measured and second in measured:
-                difference = paired_difference(measured[first], measured[second], resamples, seed)
-                content["differences"][f"{first} - {second}"] = asdict(difference)
-    content["order"] = order_of(content)
+    content["order"] = order_of(content["differences"])
     return content
 
 
-def order_of(content: dict) -> str:
-    """Where the tokens are, in words; empty where an input is missing."""
-    values = {source: cell["value"] for source, cell in content["inputs"].items()}
-    if not {MEL, TOKENS, CONTINUOUS} <= set(values):
+def _check_folds(folders: Mapping[str, TaskFolder]) -> None:
+    tested = Counter(utterance for folder in folders.values() for utterance in folder.targets(TEST))
+    if twice := sorted(utterance for utterance, count in tested.items() if count > 1):
+        raise SiTokError(f"{twice[0]} is tested by two tasks of one group: {', '.join(folders)}")
+    if len(folders) > 1 and any(folder.task.metric == EER for folder in folders.values()):
+        raise SiTokError(
+            f"{', '.join(folders)} have one group: scores of different verification probes cannot be pooled"
+        )
+
+
+def _best(jobs: Sequence[ProbeJob]) -> ProbeJob:
+    """Of one fold and input: with the smallest validation error, the first of equals."""
+    return min(jobs, key=lambda job: read_summary(job)["valid_error"])
+
+
+def _choice(names: Counter) -> str:
+    """ "one", or "one (3 of 5 folds), two (2 of 5 folds)"."""
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{name} ({count} of {names.total()} folds)" for name, count in sorted(names.items()))
+
+
+def _differences(chosen: Mapping[str, Sequence[ProbeJob]], task: ProbeTask, resamples: int, seed: int) -> dict:
+    """Paired comparisons of PAIRS, where both inputs are there; p values are adjusted for their number (Holm)."""
+    pairs = {f"{a} - {b}": (a, b) for a, b in PAIRS if a in chosen and b in chosen}
+    if task.metric == EER:
+        return {pair: {"status": "not computed", "reason": NO_DIFFERENCE} for pair in pairs}
+    measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}
+    better = HIGHER_IS_BETTER[task.metric]
+    cells = {
+        pair: {"status": "measured", **compare(measured[a], measured[b], better, resamples, seed)}
+        for pair, (a, b) in pairs.items()
+    }
+    for cell, adjusted in zip(cells.values(), holm([c["p_randomisation"] for c in cells.values()]), strict=True):
+        cell["p_holm"] = adjusted
+    return cells
+
+
+def order_of(differences: Mapping[str, Mapping]) -> str:
+    """Where the tokens are, in words that the paired differences bear; empty where one of them is missing."""
+    if any(differences.get(f"{a} - {b}", {}).get("status") != "measured" for a, b in PAIRS):
         return ""
-    sign = 1 if content["higher_is_better"] else -1
-    mel, tokens, continuous = (sign * values[name] for name in (MEL, TOKENS, CONTINUOUS))
-    if mel <= tokens <= continuous:
-        return "tokens lie between mel and the continuous bound"
-    if continuous <= tokens <= mel:
-        return "the encoder's output is not better than mel here; tokens lie between the two"
-    if tokens > max(mel, continuous):
-        return "tokens are not between mel and the continuous bound: they are better than both"
-    return "tokens are not between mel and the continuous bound: they are worse than both"
+    to_mel, of_bound = (verdict(differences[f"{a} - {b}"]) for a, b in PAIRS)
+    to_bound = {"better": "worse", "worse": "better"}.get(of_bound, of_bound)
+    words = {"better": "better than", "worse": "worse than"}
+    same = "not distinguishable from"
+    text = (
+        f"tokens are {words.get(to_mel, same)} mel and {words.get(to_bound, same)} the continuous bound "
+        f"(paired differences, p < {SIGNIFICANT})"
+    )
+    if (to_mel, to_bound) == ("better", "worse"):
+        return f"{text}: they lie between the two"
+    if (to_mel, to_bound) == ("worse", "better"):
+        return f"{text}: the encoder's output is worse than mel here"
+    return text
 
 
 def _answers(jobs: Sequence[ProbeJob]) -> list[Answer]:
@@ -99,13 +148,13 @@ def _measurements(found: Sequence[Answer], metric: str, characters: bool = False
 
 
 def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
-    """Value and interval of one architecture, with its size and its error on the validation set."""
+    """Value and interval of the pooled answers, with the mean of the validation errors and the largest size."""
     metric = jobs[0].task.task.metric
-    summaries = [read_json(job.folder / SUMMARY) for job in jobs]
+    summaries = [read_summary(job) for job in jobs]
     about = {
         "valid_error": sum(item["valid_error"] for item in summaries) / len(summaries),
-        "parameters": summaries[0]["parameters"],
-        "adapter_parameters": summaries[0]["adapter_parameters"],
+        "parameters": max(item["parameters"] for item in summaries),
+        "adapter_parameters": max(item["adapter_parameters"] for item in summaries),
     }
     if metric == EER:
         rate = verify(*_trials(jobs[0]), resamples, seed)
@@ -122,11 +171,21 @@ def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
 
 
 def _trials(job: ProbeJob) -> tuple[Trials, dict, dict]:
-    """The trials in the form of evaluate/verification.py, and the embeddings for both sides."""
+    """The trials in the form of evaluate/verification.py, and the embeddings for both sides.
+
+    Raises:
+        SiTokError: an utterance of a trial has no embedding (`verify` would leave the trial out) or no speaker.
+    """
     rows = read_trials(job.task.folder / TRIALS)
     vectors = dict(read_embeddings(job.folder))
     speakers = job.task.targets(TEST)
     names = sorted({utterance for *pair, _ in rows for utterance in pair})
+    for what, table in (("embedding", vectors), ("speaker", speakers)):
+        if missing := [name for name in names if name not in table]:
+            raise SiTokError(
+                f"{job.task.folder / TRIALS}: {len(missing)} utterances have no {what}, such as {missing[0]}: run "
+                "stages 3 and 6 again"
+            )
     place = {name: number for number, name in enumerate(names)}
     enrolment, test = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
     target = np.array([row[2] for row in rows])

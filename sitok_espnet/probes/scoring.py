@@ -125,16 +125,21 @@ def read_trials(path: Path) -> list[tuple[str, str, bool]]:
 
 
 def score(job: ProbeJob, device: str = "cpu") -> None:
-    """Write a probe's answers on the test set and its error on the validation set; a finished score is kept.
+    """Write a probe's answers on the test set and its error on the validation set; a score of the same
+    training, sets and trials is kept.
 
     The validation error chooses between architectures: character errors of transcripts (at this size words are all
     wrong long before letters are), wrong labels, for verification of the speakers of the training set.
+
+    Raises:
+        SiTokError: not trained, or with other targets; trials of utterances without features.
     """
-    summary_file = job.folder / SUMMARY
-    trained = (job.folder / DONE).stat().st_mtime_ns if (job.folder / DONE).is_file() else None
-    if summary_file.is_file() and read_json(summary_file).get("trained") == trained:
+    summary_file, state = job.folder / SUMMARY, score_state(job)
+    if summary_file.is_file() and _is_current(read_json(summary_file), state):
         return
     model = load_probe(job.folder, device)
+    job.check_trained_targets()
+    summary_file.unlink(missing_ok=True)  # of other answers than those that are written now
     store = FeatureStore(job.features)
     counts = [error_counts(a, job.task.task.target, characters=True) for a in answers(job, model, store, VALID, device)]
     if job.task.task.metric == EER:
@@ -154,12 +159,30 @@ def score(job: ProbeJob, device: str = "cpu") -> None:
     write_json(
         summary_file,
         {
-            "trained": trained,
+            **state,
             "valid_error": sum(errors for errors, _ in counts) / sum(units for _, units in counts),
             "parameters": sum(p.numel() for p in model.parameters()),
             "adapter_parameters": sum(p.numel() for p in model.adapter.parameters()),
         },
     )
+
+
+def score_state(job: ProbeJob) -> dict:
+    """What a score belongs to: the training, and the sets and trials that it was scored on."""
+    trained = (job.folder / DONE).stat().st_mtime_ns if (job.folder / DONE).is_file() else None
+    return {"trained": trained, "targets": job.task.training_digest, "scored": job.task.scored_digest}
+
+
+def _is_current(summary: Mapping, state: Mapping) -> bool:
+    return all(summary.get(key) == value for key, value in state.items())
+
+
+def read_summary(job: ProbeJob) -> dict:
+    """score.json; SiTokError if the training, the test set or the trials are others since."""
+    summary = read_json(job.folder / SUMMARY)
+    if not _is_current(summary, score_state(job)):
+        raise SiTokError(f"{job.folder / SUMMARY} is of another training, test set or trials: run stage 6 again")
+    return summary
 
 
 def read_answers(folder: Path) -> list[Answer]:

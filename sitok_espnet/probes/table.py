@@ -35,7 +35,8 @@ def _headline(results: Mapping) -> str:
     return (
         f"Small probes on frozen features, all at {' or '.join(sorted(rates))} frames a second (mel frames are stacked "
         "to the token rate). Of each task's architectures the one with the smaller error on the validation set is "
-        f"shown. Per cent; in brackets {bootstrap['confidence']:.0%} percentile bootstrap intervals over test "
+        "shown (with folds: of each fold, by its own validation set, and the answers are pooled). "
+        f"Per cent; in brackets {bootstrap['confidence']:.0%} percentile bootstrap intervals over test "
         f"utterances ({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
     )
 
@@ -72,8 +73,13 @@ def _differences(results: Mapping) -> str:
     rows = []
     for name, task in results["tasks"].items():
         for pair, cell in task["differences"].items():
-            rows.append([name, TITLES[task["metric"]], pair, _percent(cell), f"{cell['p_value']:.4f}"])
-    return markdown_table(["task", "metric", "pair", "difference (paired)", "p"], rows) if rows else ""
+            row = [name, TITLES[task["metric"]], pair]
+            if cell["status"] != "measured":
+                rows.append([*row, f"{cell['status']}: {cell['reason']}", "", ""])
+                continue
+            rows.append([*row, _percent(cell), f"{cell['p_value']:.4f}", f"{cell['p_holm']:.4f}"])
+    header = ["task", "metric", "pair", "difference (paired)", "p (bootstrap)", "p (randomisation, Holm)"]
+    return markdown_table(header, rows) if rows else ""
 
 
 def _architectures(results: Mapping) -> str:
@@ -81,11 +87,13 @@ def _architectures(results: Mapping) -> str:
     for name, task in results["tasks"].items():
         for source, cell in task["inputs"].items():
             for probe, found in cell["probes"].items():
+                chosen, folds = list(cell["chosen"].values()).count(probe), task["folds"]
+                times = f" (chosen in {chosen} of {folds} folds)" if folds > 1 else " (chosen)"
                 rows.append(
                     [
                         name,
                         source,
-                        probe + (" (chosen)" if probe == cell["probe"] else ""),
+                        probe + (times if chosen else ""),
                         f"{100 * found['valid_error']:.1f}",
                         _percent(found),
                         f"{found['parameters']:,} ({found['adapter_parameters']:,})",

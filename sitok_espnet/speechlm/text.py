@@ -1,6 +1,7 @@
 """Text pieces for the language model: the recipe's SentencePiece model, or the tokenizer of a pretrained text LM."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,17 @@ def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokeni
         lambda text: tokenizer.encode(text, add_special_tokens=False),
         lambda text: set(),  # text models have bytes for everything
     )
+
+
+def lm_text_size(path: str | Path) -> int | None:
+    """Rows for text of the text LM in a folder, None where there is no such LM (a file, or a tokenizer alone)."""
+    config = Path(path) / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        return json.loads(config.read_text(encoding="utf-8")).get("vocab_size")
+    except ValueError as error:
+        raise SiTokError(f"{config} is not valid JSON ({error}): fetch the model again") from error
 
 
 def _unknown(processor, text: str) -> set[str]:

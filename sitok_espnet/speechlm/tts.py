@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 from sitok_espnet.speechlm.checkpoint import LoadedSpeechLM, load_speech_lm
-from sitok_espnet.speechlm.generation import EMPTY, Generated, GenerationRequest, generate
+from sitok_espnet.speechlm.generation import EMPTY, Generated, generate
+from sitok_espnet.speechlm.requests import VoicePrompt, frames_of, make_request
 from sitok_espnet.speechlm.sampling import TokenSampling
-
-
-@dataclass(frozen=True)
-class VoicePrompt:
-    """Attributes: codes: (P, N) of the prompt's speech. text: its transcript."""
-
-    codes: np.ndarray
-    text: str
 
 
 @dataclass(frozen=True)
@@ -130,27 +122,12 @@ class SiTokTTS:
         self, texts: Sequence[str], prompts: Sequence[VoicePrompt | None], sampling: TokenSampling, seeds: Sequence[int]
     ) -> list[Generated]:
         """The codes alone; arguments as in `speak`."""
-        requests = []
-        for text, prompt in zip(texts, prompts, strict=True):
-            codes = prompt.codes if prompt else np.empty((0, self.tokenizer.num_codebooks), dtype=np.int64)
-            whole = f"{prompt.text} {text}" if prompt else text
-            if not text.strip():
-                raise SiTokError("an empty text cannot be spoken")
-            requests.append(GenerationRequest(torch.tensor(self._pieces(whole)), torch.from_numpy(codes)))
+        requests = [make_request(self.lm, text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
         return generate(self.lm.model, requests, sampling, seeds)
 
     def frames(self, seconds: float) -> int:
         """Frames of tokens in that time, rounded up: for TokenSampling's bounds."""
-        return int(-(-seconds * self.tokenizer.frame_rate // 1))
-
-    def _pieces(self, text: str) -> list[int]:
-        pieces = self.lm.tokenizer.encode(text)
-        if unknown := self.lm.tokenizer.unknown(text):
-            raise SiTokError(
-                f"the language model has no text pieces for {' '.join(sorted(unknown))!r} in {text!r}: write it in the "
-                "form of the training transcripts (numbers spelled out, the same case and punctuation)"
-            )
-        return pieces
+        return frames_of(seconds, self.tokenizer.frame_rate)
 
     def _sound(self, result: Generated, seed: int, steps: int | None, cfg_scale: float) -> np.ndarray:
         if result.status == EMPTY:

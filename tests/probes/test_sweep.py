@@ -1,6 +1,7 @@
 """Training, scoring and the table on generated features: what can be learned is, what cannot is not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sitok_espnet.bin import probe_score, probe_sweep
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.verification import equal_error_rate
 from sitok_espnet.probes.plan import Places, plan
-from sitok_espnet.probes.results import macro_f1
+from sitok_espnet.probes.results import build_results, macro_f1
 from sitok_espnet.probes.scoring import read_answers, read_embeddings
 
 LABELS = ("high", "low", "mid")
@@ -181,3 +182,51 @@ def test_a_label_that_training_has_not_seen(places):
     assert encode("u", {"target": "low"})["target"].tolist() == [1]
     with pytest.raises(SiTokError, match="utterance u: the label 'loud'"):
         encode("u", {"target": "loud"})
+
+
+def test_other_sets_or_trials_are_scored_again(results, places, tmp_path, capsys):
+    """Stages 1 to 3 again: other test sets are scored anew, other training sets need another training."""
+    mine = Places(tmp_path / "tasks", places.features, places.configs, tmp_path / "exp")
+    shutil.copytree(places.tasks, mine.tasks)
+    for task in ("clear", "voices"):
+        shutil.copytree(places.experiments / f"probe_{task}_mel", mine.experiments / f"probe_{task}_mel")
+    words = options(mine, "clear voices", inputs="mel")
+    clear, voices = plan(mine, ["clear", "voices"], ["mel"], ["one"])
+    assert probe_score.main(words) == 0
+    before = {path: path.stat().st_mtime_ns for path in mine.experiments.rglob("score.json")}
+    assert probe_score.main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    target = mine.tasks / "clear/test/target"
+    target.write_text("".join(target.read_text().splitlines(keepends=True)[:7]))
+    trials = mine.tasks / "voices/trials"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:100]))
+    with pytest.raises(SiTokError, match="run stage 6 again"):
+        build_results([clear], 10)
+    with pytest.raises(SiTokError, match="run stage 6 again"):
+        build_results([voices], 10)
+    assert probe_score.main(words) == 0
+    assert len(read_answers(clear.folder)) == 7
+    tested = {name for line in trials.read_text().splitlines() for name in line.split()[:2]}
+    assert set(read_embeddings(voices.folder)) == tested
+    assert build_results([voices], 10)["tasks"]["voices"]["inputs"]["mel"]["count"] == 100
+
+    vectors = dict(read_embeddings(voices.folder))
+    gone = min(vectors)
+    del vectors[gone]
+    np.savez(voices.folder / "embeddings.npz", utterances=np.array(list(vectors)), vectors=list(vectors.values()))
+    with pytest.raises(SiTokError, match=f"1 utterances have no embedding, such as {gone}"):
+        build_results([voices], 10)
+
+    for phase in ("train", "valid"):
+        path = mine.tasks / f"clear/{phase}/target"
+        old = path.read_text()
+        path.write_text("".join(old.splitlines(keepends=True)[1:]))
+        assert probe_score.main(options(mine, "clear", inputs="mel")) == 2
+        assert "was not trained with the targets that" in capsys.readouterr().err
+        assert probe_sweep.main(options(mine, "clear", inputs="mel")) == 2
+        assert "was trained with other targets" in capsys.readouterr().err
+        path.write_text(old)
+    pieces = mine.tasks / "clear/bpe.model"
+    pieces.write_bytes(b"other pieces")
+    assert probe_sweep.main(options(mine, "clear", inputs="mel")) == 2

@@ -112,7 +112,10 @@ def targets(data: Path, task: str) -> dict[str, dict[str, str]]:
 def test_every_corpus_gives_a_good_pool_and_the_same_again(corpus, tmp_path, capsys):
     data = run(corpus, tmp_path)
     assert check(data / "pool") == len(read_table(data / "pool/wav.scp"))
-    assert "PARTIAL" in capsys.readouterr().out
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("PARTIAL: ")]
+    assert said and set(said) <= set((data / "PREPARATION.txt").read_text().splitlines())
+    notes = [json.loads(path.read_text())["note"] for path in data.glob("tasks/*/task.json")]
+    assert notes and all(f"{line}." in note for line in said for note in notes)
     assert all(Path(path).is_absolute() or path.startswith(str(tmp_path)) for path in
                read_table(data / "pool/wav.scp").values())  # fmt: skip
     first = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}

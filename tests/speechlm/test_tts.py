@@ -1,40 +1,18 @@
 """From text and prompt to a waveform, packed models, and what is refused."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
-import sentencepiece
 import torch
 import yaml
+from lm_dir import make_lm_dir
 from speech_generator import speech
-from tiny_lm import LLAMA, tiny_lm_config
+from tiny_lm import LLAMA
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.checkpoint import load_speech_lm, pack_speech_lm
 from sitok_espnet.speechlm.sampling import TokenSampling
-from sitok_espnet.speechlm.slots import build_speech_lm
-from sitok_espnet.speechlm.text import load_text_tokenizer
 from sitok_espnet.speechlm.tts import SiTokTTS
-from sitok_espnet.speechlm.vocabulary import JointVocabulary
-
-
-def make_lm_dir(folder, tokenizer, **changes):
-    """An experiment of an untrained tiny language model for a tokenizer's tokens."""
-    folder.mkdir()
-    (folder / "texts").write_text("one two three four\nfive six seven eight\nnine ten\n")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "texts"), model_prefix=str(folder / "bpe"), vocab_size=22, minloglevel=2
-    )
-    pieces = load_text_tokenizer(folder / "bpe.model")
-    words = JointVocabulary(pieces.size, pieces.hash, tokenizer.codebook_sizes, tokenizer.codes_hash, "25/2")
-    config = tiny_lm_config(vocabulary=asdict(words) | {"codebook_sizes": list(words.codebook_sizes)}, **changes)
-    config |= {"text_tokenizer": str(folder / "bpe.model"), "best_model_criterion": [["valid", "loss", "min"]]}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    torch.manual_seed(0)
-    torch.save(build_speech_lm(config).state_dict(), folder / "valid.loss.best.pth")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +47,9 @@ def test_an_empty_utterance_is_said_to_be_empty(lm_dir, tiny_tokenizer):
     with torch.no_grad():  # the end is all that this model knows
         weight = tts.lm.model.lm.model.get_output_embeddings().weight
         weight.zero_()
-    results = [tts.speak(["one"], [None], TokenSampling(min_frames=0), [seed], steps=1)[0] for seed in range(200)]
+    results = [
+        tts.speak(["one"], [None], TokenSampling(min_frames=0, max_frames=1), [seed], steps=1)[0] for seed in range(200)
+    ]
     empty = [result for result in results if result.status == "empty"]
     assert empty and all(len(result.wav) == 0 and len(result.codes) == 0 for result in empty)
 

@@ -142,11 +142,8 @@ set_text_opts() {
 
 # need_trained [EXPERIMENT STAGE]: the tokenizer by default.
 need_trained() {
-    local exp=${1:-${sitok_exp}} maker=${2:-5}
-    [ -s "${exp}/config.yaml" ] || die "${exp}/config.yaml is missing: run stage ${maker} first (an experiment is" \
-        "named after --train_config, --train_args and --refine: give later stages the same ones, or its --sitok_tag)"
-    [ -e "${exp}/train.done" ] || die "${exp} is not finished: run stage ${maker} first, it resumes where it" \
-        "stopped (to go on with the best checkpoint so far: touch ${exp}/train.done)"
+    need_trained_in "${1:-${sitok_exp}}" "${2:-5}" "an experiment is named after --train_config, --train_args and --refine: \
+give later stages the same ones, or its --sitok_tag"
 }
 
 # A continuous model (quantizer: identity) has no tokens: stage 7 refuses it, stage 8 scores it.
@@ -205,35 +202,12 @@ stage_3() {
 stage_4() {
     need_formatted "${train_set}" "${valid_set}"
     [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
-    local logdir=${sitok_stats_dir}.logs jobs=${nj} name lines job inputs=()
     set_text_opts
-    rm -rf "${logdir}" "${sitok_stats_dir}.tmp"
-    mkdir -p "${logdir}"
-    for name in train valid; do
-        lines=$(wc -l <"${dumpdir}/raw/$([ "${name}" = train ] && echo "${train_set}" || echo "${valid_set}")/wav.scp")
-        jobs=$((lines < jobs ? lines : jobs))
-    done
-    split_scp "${train_dir}/wav.scp" "${logdir}/train" "${jobs}"
-    split_scp "${valid_dir}/wav.scp" "${logdir}/valid" "${jobs}"
-
-    write_run_sh "${logdir}/run.sh" 4
-    log "logs: ${logdir}/stats.*.log"
     # shellcheck disable=SC2086 # options in one string
-    ${train_cmd} JOB=1:"${jobs}" "${logdir}/stats.JOB.log" \
-        ${python} -m sitok_espnet.bin.sitok_train --collect_stats true --ngpu 0 \
+    collect_stats "${sitok_stats_dir}" 4 "${train_dir}/wav.scp" "${valid_dir}/wav.scp" sitok_espnet.bin.sitok_train \
         --config "${train_config}" "${text_opts[@]}" \
         --train_data_path_and_name_and_type "${train_dir}/wav.scp,speech,sound" \
-        --valid_data_path_and_name_and_type "${valid_dir}/wav.scp,speech,sound" \
-        --train_shape_file "${logdir}/train.JOB.scp" --valid_shape_file "${logdir}/valid.JOB.scp" \
-        --output_dir "${logdir}/stats.JOB" ${train_args}
-    for ((job = 1; job <= jobs; job++)); do
-        inputs+=(--input_dir "${logdir}/stats.${job}")
-    done
-    ${python} -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${sitok_stats_dir}.tmp"
-    # With it the statistics say which mel they are of.
-    cp "${logdir}/stats.1/config.yaml" "${sitok_stats_dir}.tmp/config.yaml"
-    rm -rf "${sitok_stats_dir}"
-    mv "${sitok_stats_dir}.tmp" "${sitok_stats_dir}"
+        --valid_data_path_and_name_and_type "${valid_dir}/wav.scp,speech,sound" ${train_args}
 }
 
 # Data and lengths of a training, in the array data_opts; "text" as an argument adds the transcripts.

@@ -33,6 +33,7 @@ nbpe=1000              # lines of the token list of speech recognition
 bpemode=unigram
 train_args=""          # more options for training, as "--max_epoch 2"
 table_args=""          # more options for the table, as "--resamples 200"
+report_args=""         # more options for the page, as "--title Probes"
 
 help_message="usage: $0 [--name VALUE ...]
 $(sed -n '/^# ---- Options/,/^help_message/{/^help_message/d;s/^# ----.*/Options and their defaults:/;p}' "${BASH_SOURCE[0]}")"
@@ -166,6 +167,7 @@ stage_7() {
     # shellcheck disable=SC2086 # options in one string
     ${python} -m sitok_espnet.bin.probe_score "${plan_opts[@]}" --table "${expdir}/probes" ${table_args}
     log "results: ${expdir}/probes/RESULTS.md"
+    write_report "${expdir}/probes/report.html" "${expdir}/probes"
 }
 
 run_stages

@@ -14,6 +14,7 @@ from sitok_espnet.evaluate.page.audio import FORMATS
 from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experiment
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
 from sitok_espnet.evaluate.page.rows import table_rows
+from sitok_espnet.evaluate.speech_lm_table import speech_lm_remarks, speech_lm_rows
 from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
 
@@ -80,8 +81,8 @@ def _evaluation(item: Evaluation, audio_format: str) -> dict:
         "steps": figures.step_figures(item.steps) if item.steps else [],
         "comparisons": view.comparison_table(results) if results.get("comparisons") else None,
         "closed": closed_sentence(results),
-        "quantities": tokenizer_rows(results) if tokenizer else [],
-        "remarks": tokenizer_remarks(results) if tokenizer else [],
+        "quantities": tokenizer_rows(results) if tokenizer else speech_lm_rows(results),
+        "remarks": tokenizer_remarks(results) if tokenizer else speech_lm_remarks(results),
         "voices": verification_rows(results),
         "voices_remark": verification_remark(results),
         "codebook": figures.codebook_figures(item),

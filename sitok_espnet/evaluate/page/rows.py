@@ -9,6 +9,8 @@ from sitok_espnet.evaluate.table import row_title
 REFERENCES = ("original", "copy_synthesis", "copy_griffin_lim")
 CONTROLS = ("untrained", "mean_mel", "other_tokens")
 PEER = "peer_"
+# Only where a language model spoke: other audio may be called anything.
+OF_SPEECH_LM = {"resynthesis": "reference", "prompt_copy": "control"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Row:
 
     Attributes:
         key, title: its folder and its name for people.
-        kind: "reference" (no code), "model", "peer" (another codec) or "control".
+        kind: "reference" (no code, or what the row can at best be), "model", "peer" (another codec) or "control".
         rate: bits per second, or None.
         family: peers of one codec at several rates share it.
         cells: metric -> cell of results.json.
@@ -48,7 +50,8 @@ def _row(results: Mapping, key: str, content: Mapping) -> Row:
     small, weights = [about.get("version") or ""], f"{about.get('weights')} weights"
     if weights in ("random weights", "pretrained weights") and weights not in small[0]:
         small.append(weights)
-    kind = _kind(key)
+    kind = OF_SPEECH_LM.get(key) if results.get("speech_lm") else None
+    kind = kind or _kind(key)
     return Row(
         key=key,
         title=title,

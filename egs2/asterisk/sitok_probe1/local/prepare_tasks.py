@@ -167,7 +167,8 @@ def main(argv: list[str] | None = None) -> None:
         recognition_tasks(corpus, source)
         speaker_task(corpus, source, fillets)
         line = keyword_task(corpus, source, args.data_dir / "audio/keyword")
-        print_report([*corpus.write(args.data_dir), line, None if fillets else f"no {args.fillets}: no Czech voices"])
+        remarks = [line, None if fillets else f"no {args.fillets}: no Czech voices"]
+        print_report(corpus.write(args.data_dir, remarks))
     except SiTokError as error:
         sys.exit(f"error: {error}")
 

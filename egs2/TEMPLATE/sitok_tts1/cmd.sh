@@ -1,0 +1,1 @@
+../sitok1/cmd.sh

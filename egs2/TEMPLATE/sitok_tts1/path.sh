@@ -1,0 +1,1 @@
+../sitok1/path.sh

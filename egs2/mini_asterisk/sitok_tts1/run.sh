@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# A token language model on 20 minutes of English telephone prompts, one speaker, in minutes on a CPU. It needs the data and
+# the tokenizer of ../sitok1 (its stages 1 to 7).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./sitok_tts.sh \
+    --tokenizer ../sitok1/exp/sitok_mini_bpe256 \
+    --train_config conf/train_lm_mini.yaml \
+    --ngpu 0 \
+    --nj 2 \
+    --generate_args "--temperature 0.8 --top_p 0.95 --max_seconds 12" \
+    "$@"

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Transcripts and tokens of a set, as the language model reads them, and prompts of a test set (sitok_tts1, stage 2).
+
+A set has what has both: ``text``, ``codes.scp``, ``wav.scp``, ``utt2spk``, ``spk2utt``, ``utt2num_samples`` and, where
+there are several languages, ``utt2lang``. A test set (one with --prompts_from) has ``prompts`` as well: utterance and
+another utterance of the same speaker in the same language, whose audio is in ``prompt.scp``, transcript in
+``prompt_text``, tokens in ``prompt_codes.scp``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe_files import read_table, write_data_dir, write_table
+
+from sitok_espnet.errors import SiTokError
+from sitok_espnet.tokens import open_tokens
+
+PROMPT_SECONDS = (2.0, 6.0)  # long enough for a voice, short enough to leave the sequence to the target
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Attributes: speaker, language ("" where no utt2lang is), text, audio, codes: place in an archive. seconds."""
+
+    speaker: str
+    language: str
+    text: str
+    audio: str
+    codes: str
+    samples: int
+    seconds: float
+
+
+def read_set(data_dir: Path, tokens: Path) -> dict[str, Utterance]:
+    """Utterances that have a transcript; SiTokError where tokens are missing, or are of other audio."""
+    if not (data_dir / "text").is_file():
+        raise SiTokError(f"{data_dir}/text does not exist: a text-to-speech recipe needs transcripts")
+    audio, texts = read_table(data_dir / "wav.scp"), read_table(data_dir / "text", allow_empty_value=True)
+    speakers, samples = read_table(data_dir / "utt2spk"), read_table(data_dir / "utt2num_samples")
+    languages = read_table(data_dir / "utt2lang") if (data_dir / "utt2lang").is_file() else {}
+    dump = open_tokens(tokens)
+    entries = {entry.utt: entry for entry in dump.entries}
+    found = {}
+    for utt, text in texts.items():
+        if not text:
+            continue
+        if utt not in entries or entries[utt].num_samples != int(samples[utt]):
+            raise SiTokError(f"{tokens} is not of {data_dir}: utterance {utt} is missing there or has another length")
+        place = f"{entries[utt].ark}:{entries[utt].offset}"
+        seconds = entries[utt].num_samples / dump.manifest["sample_rate"]
+        language = languages.get(utt, "")
+        found[utt] = Utterance(speakers[utt], language, text, audio[utt], place, entries[utt].num_samples, seconds)
+    if not found:
+        raise SiTokError(f"{data_dir}/text has no transcript")
+    return found
+
+
+def choose_prompts(
+    wanted: Mapping[str, Utterance],
+    pools: Sequence[Mapping[str, Utterance]],
+    limits: tuple[float, float] = PROMPT_SECONDS,
+) -> dict[str, str]:
+    """Utterance -> another utterance of its speaker, in its language; what has none is left out.
+
+    Of the right length where there is one (else the nearest), of the first pool that has such, with another text where
+    there is one. Among equals a hash of both identifiers decides, so that order and other utterances do not matter.
+    """
+    by_voice: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    everything: dict[str, Utterance] = {}
+    for number, pool in enumerate(pools):
+        for utt, item in pool.items():
+            by_voice[item.speaker, item.language].setdefault(utt, number)
+            everything.setdefault(utt, item)
+    chosen = {}
+    for utt, item in wanted.items():
+
+        def rank(other: str, utt: str = utt, item: Utterance = item) -> tuple:
+            seconds = everything[other].seconds
+            outside = max(limits[0] - seconds, seconds - limits[1], 0.0)
+            number = by_voice[item.speaker, item.language][other]
+            tie = hashlib.sha256(f"{utt} {other}".encode()).hexdigest()
+            return (outside, everything[other].text == item.text, number, tie)
+
+        others = [other for other in by_voice[item.speaker, item.language] if other != utt]
+        if others:
+            chosen[utt] = min(others, key=rank)
+    return chosen
+
+
+def write_set(output: Path, utterances: Mapping[str, Utterance]) -> None:
+    """A data directory with ``codes.scp``."""
+    write_table(output / "codes.scp", {utt: item.codes for utt, item in utterances.items()})
+    write_table(output / "utt2num_samples", {utt: item.samples for utt, item in utterances.items()})
+    languages = {utt: item.language for utt, item in utterances.items()}
+    write_data_dir(
+        output,
+        {utt: item.audio for utt, item in utterances.items()},
+        {utt: item.speaker for utt, item in utterances.items()},
+        text={utt: item.text for utt, item in utterances.items()},
+        utt2lang=languages if any(languages.values()) else None,
+    )
+
+
+def write_prompts(output: Path, prompts: Mapping[str, str], everything: Mapping[str, Utterance]) -> None:
+    """The four files about prompts; ``prompts`` last."""
+    for name, part in (("prompt.scp", "audio"), ("prompt_text", "text"), ("prompt_codes.scp", "codes")):
+        write_table(output / name, {utt: getattr(everything[other], part) for utt, other in prompts.items()})
+    write_table(output / "prompts", prompts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data_dir", type=Path, required=True, help="audio and transcripts (stage 1)")
+    parser.add_argument("--tokens", type=Path, required=True, help="token dump of the same utterances (stage 1)")
+    parser.add_argument("--out_dir", type=Path, required=True)
+    parser.add_argument(
+        "--prompts_from",
+        nargs=2,
+        type=Path,
+        action="append",
+        metavar=("DATA_DIR", "TOKENS"),
+        help="a test set: prompts come from the set itself or, where it has no good one, from here",
+    )
+    args = parser.parse_args(argv)
+    try:
+        found = read_set(args.data_dir, args.tokens)
+        remark = ""
+        if args.prompts_from:
+            pools = [found, *(read_set(*pair) for pair in args.prompts_from)]
+            prompts = choose_prompts(found, pools)
+            if not prompts:
+                raise SiTokError(f"{args.data_dir}: no speaker has two utterances: there are no prompts")
+            remark = f", {len(found) - len(prompts)} left out whose speaker has no other utterance"
+            found = {utt: found[utt] for utt in prompts}
+            write_prompts(args.out_dir, prompts, {utt: item for pool in reversed(pools) for utt, item in pool.items()})
+        write_set(args.out_dir, found)
+        print(f"{args.out_dir}: {len(found)} utterances with text and tokens{remark}")
+    except SiTokError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Prompts of a test set: whose, how long, and that nothing but the two utterances decides."""
+
+import random
+
+import pytest
+from tts_sets import PROMPT_SECONDS, Utterance, choose_prompts
+
+LOW, HIGH = PROMPT_SECONDS
+
+
+def utterance(speaker="a", seconds=3.0, text=None, language=""):
+    return Utterance(speaker, language, text or f"{speaker} {seconds}", "wav", "ark:1", int(seconds * 24000), seconds)
+
+
+def some(seed, count=30, speakers="abc"):
+    rng = random.Random(seed)
+    return {f"{seed}-{n}": utterance(rng.choice(speakers), rng.uniform(0.5, 12), f"text {n}") for n in range(count)}
+
+
+def test_another_utterance_of_the_same_speaker_of_the_right_length_where_there_is_one():
+    test, train = some(1), some(2)
+    prompts = choose_prompts(test, [test, train])
+    everything = test | train
+    assert prompts.keys() == test.keys()
+    for utt, other in prompts.items():
+        assert other != utt and everything[other].speaker == test[utt].speaker
+        good = [
+            name
+            for name, item in everything.items()
+            if item.speaker == test[utt].speaker and name != utt and LOW <= item.seconds <= HIGH
+        ]
+        assert good and other in good
+        # The test set goes first.
+        assert other in test or not set(good) & set(test)
+    assert len(set(prompts.values())) > 3  # not one prompt for all
+
+
+def test_order_and_other_utterances_do_not_matter():
+    test, train = some(1), some(2)
+    expected = choose_prompts(test, [test, train])
+    shuffled = list(test.items())
+    random.Random(0).shuffle(shuffled)
+    assert choose_prompts(dict(shuffled), [dict(shuffled), train]) == expected
+    utt = next(iter(test))
+    assert choose_prompts({utt: test[utt]}, [test, train]) == {utt: expected[utt]}
+    strangers = {f"z{n}": utterance("z") for n in range(3)}
+    assert choose_prompts(test, [test | strangers, train]) == expected
+
+
+def test_the_nearest_length_another_text_and_the_same_language():
+    wanted = {"u": utterance(text="hello")}
+    pool = {"u": wanted["u"], "short": utterance(seconds=1.0), "long": utterance(seconds=6.5)}
+    assert choose_prompts(wanted, [pool]) == {"u": "long"}  # half a second too long, a second too short
+    same = {"u": wanted["u"], "same": utterance(text="hello"), "other": utterance(text="bye")}
+    assert choose_prompts(wanted, [same]) == {"u": "other"}
+    assert choose_prompts(wanted, [{"u": wanted["u"], "same": same["same"]}]) == {"u": "same"}
+    spanish = {"u": utterance(language="es"), "en": utterance(language="en"), "es": utterance(language="es", seconds=1)}
+    assert choose_prompts({"u": spanish["u"]}, [spanish]) == {"u": "es"}
+
+
+def test_who_has_no_other_utterance_is_left_out():
+    assert choose_prompts({"u": utterance("a")}, [{"u": utterance("a")}, {"v": utterance("b")}]) == {}
+
+
+@pytest.mark.parametrize("missing, message", [("text", "needs transcripts"), ("tokens", "no such token file")])
+def test_incomplete_sets_are_refused(missing, message, tmp_path):
+    from tts_sets import main
+
+    if missing != "text":
+        for name, line in (("text", "u hello"), ("wav.scp", "u a.wav"), ("utt2spk", "u a"), ("utt2num_samples", "u 9")):
+            (tmp_path / name).write_text(f"{line}\n")
+    with pytest.raises(SystemExit, match=message):
+        main(["--data_dir", str(tmp_path), "--tokens", str(tmp_path / "tokens"), "--out_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

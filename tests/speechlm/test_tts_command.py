@@ -1,0 +1,81 @@
+"""`sitok tts`: what it writes is what the interface gives, and how a bad result is said."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lm_dir import make_lm_dir
+from speech_generator import speech
+
+from sitok_espnet.bin.main import main
+from sitok_espnet.speechlm.sampling import TokenSampling
+from sitok_espnet.speechlm.tts import SiTokTTS
+
+
+@pytest.fixture(scope="module")
+def lm_dir(tmp_path_factory, tiny_tokenizer):
+    return make_lm_dir(tmp_path_factory.mktemp("command") / "lm", tiny_tokenizer)
+
+
+@pytest.fixture
+def tts(lm_dir, tiny_model_dir):
+    def call(*more, lm=lm_dir):
+        command = ["tts", "--lm", lm, "--model", tiny_model_dir, "--steps", 2, "--vocoder_conf", "iterations=4", *more]
+        return main([str(word) for word in command])
+
+    return call
+
+
+def test_it_says_what_the_interface_says(tts, lm_dir, tiny_tokenizer, tmp_path, capsys):
+    prompt = speech(1.0, seed=0)
+    soundfile.write(tmp_path / "x.wav", prompt, 24000, "FLOAT")
+    options = ["--prompt", tmp_path / "x.wav", "--prompt_text", "one two", "--seed", 5, "--min_seconds", 0.4]
+    status = tts("--text", "three", *options, "--max_seconds", 0.64, "-o", tmp_path / "y.wav")
+    model = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
+    sampling = TokenSampling(min_frames=5, max_frames=8)
+    (spoken,) = model.speak(["three"], [model.make_prompt(prompt, 24000, "one two")], sampling, [5], steps=2)
+    wav, rate = soundfile.read(tmp_path / "y.wav")
+    assert rate == 24000
+    np.testing.assert_allclose(wav, np.clip(spoken.wav, -1, 1), atol=1e-3)
+    assert status == (3 if spoken.status == "run-away" else 0)
+
+
+def test_a_run_away_is_written_and_said(tts, tmp_path, capsys):
+    options = ["--min_seconds", 0.4, "--max_seconds", 0.4, "-o", tmp_path / "y.wav"]
+    assert tts("--text", "one", *options) == 3
+    assert "run-away" in capsys.readouterr().err
+    assert len(soundfile.read(tmp_path / "y.wav")[0]) == 5 * 1920
+
+
+def test_an_empty_result_is_said_and_not_written(tts, tiny_tokenizer, tmp_path, capsys):
+    folder = make_lm_dir(tmp_path / "lm", tiny_tokenizer, lm_conf={"model_type": "llama", "config": {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "tie_word_embeddings": False}})  # fmt: skip
+    state = torch.load(folder / "valid.loss.best.pth", weights_only=True)
+    # All scores are equal, so the best is the first choice: the end.
+    state["lm.model.lm_head.weight"].zero_()
+    torch.save(state, folder / "valid.loss.best.pth")
+    options = ["--min_seconds", 0, "--temperature", 0, "-o", tmp_path / "y.wav"]
+    assert tts("--text", "one", *options, lm=folder) == 3
+    assert "empty" in capsys.readouterr().err
+    assert not (tmp_path / "y.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--text", "one", "--prompt", "x.wav"], "belong together"),
+        (["--text", " "], "empty text"),
+        (["--text", "one 2"], "no text pieces for '2'"),
+        (["--text", "one", "--top_p", "2"], "top_p of generation cannot be 2"),
+        (["--text", "one", "--max_seconds", "nan"], "--max_seconds cannot be nan"),
+        (["--text", "one", "--steps", "0"], "steps"),
+        (["--text", "one", "--prompt", "none.wav", "--prompt_text", "two"], "none.wav"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(tts, more, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tts(*more, "-o", tmp_path / "y.wav") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sitok: error: ")]
+    assert message in line
+    assert not (tmp_path / "y.wav").exists()
