@@ -90,12 +90,25 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class ProbeResults:
+    """A table of probes.
+
+    Attributes:
+        name: where it is, as far as it tells tables apart: "exp/probes".
+        results: results.json.
+    """
+
+    name: str
+    results: Mapping
+
+
+@dataclass(frozen=True)
 class Collection:
     """Everything on the page, in the order of the arguments."""
 
     evaluations: tuple[Evaluation, ...] = ()
     experiments: tuple[Experiment, ...] = ()
-    probes: tuple[Mapping, ...] = field(default=())
+    probes: tuple[ProbeResults, ...] = field(default=())
 
 
 def collect(paths: Sequence[Path | str], utterances: int = 5) -> Collection:
@@ -126,7 +139,7 @@ def collect(paths: Sequence[Path | str], utterances: int = 5) -> Collection:
     return Collection(
         tuple(_evaluation(*item, count) for item, count in zip(scored.items(), shares, strict=True)),
         tuple(map(_experiment, experiments)),
-        tuple(probes.values()),
+        tuple(ProbeResults("/".join(folder.resolve().parts[-2:]), content) for folder, content in probes.items()),
     )
 
 

@@ -15,6 +15,7 @@ from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experimen
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
 from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
+from sitok_espnet.probes.table import tokenizer_line
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
 
 _PACKAGE = "sitok_espnet.evaluate.page"
@@ -50,7 +51,13 @@ def render_page(collection: Collection, title: str = "", audio_format: str = "fl
         evaluations=[_evaluation(item, audio_format) for item in collection.evaluations],
         experiments=[_experiment(item) for item in collection.experiments],
         probes=[
-            {"table": view.probe_table(item), "remarks": view.probe_remarks(item), "made": _made(item)}
+            {
+                "name": item.name,
+                "tokenizer": tokenizer_line(item.results),
+                "table": view.probe_table(item.results),
+                "remarks": view.probe_remarks(item.results),
+                "made": _made(item.results),
+            }
             for item in collection.probes
         ],
         audio_format=audio_format,

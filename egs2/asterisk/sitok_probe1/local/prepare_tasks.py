@@ -2,7 +2,8 @@
 """The tasks of the mini probe recipe, from the formatted data of the tokenizer recipes.
 
 Test and validation utterances are those of the tokenizer's own test and dev sets: it was trained on the others. Not so
-for keywords, of which the dev set has 26, and not all 12: there both sets test, and a part of the training prompts validates.
+for keywords, of which the dev set has 26, and not all 12: there both sets test, and a part of the training prompts
+validates.
 """
 
 from __future__ import annotations
