@@ -57,7 +57,7 @@ def _headline(results: Mapping) -> str:
         "to the token rate). Of each task's architectures the one with the smaller error on the validation set is "
         "shown (with folds: of each fold, by its own validation set, and the answers are pooled). "
         f"Per cent; in brackets {bootstrap['confidence']:.0%} percentile bootstrap intervals over test "
-        f"utterances ({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
+        f"utterances, or what the notes say of a task ({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
     )
 
 
@@ -132,5 +132,7 @@ def _notes(results: Mapping) -> str:
         counts = ", ".join(f"{count} {phase}" for phase, count in task["utterances"].items())
         folds = f"; {task['folds']} folds pooled" if task["folds"] > 1 else ""
         note = f" {task['note']}" if task["note"] else ""
+        units = {cell["resampled"] for cell in task["inputs"].values() if "resampled" in cell}
+        folds += "".join(f"; intervals over test {unit}" for unit in sorted(units))
         lines.append(f"- {name}: {counts} utterances{folds}; architectures: {task['architectures']}.{note}")
     return "\n".join(lines)

@@ -15,8 +15,8 @@ from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experimen
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
 from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
-from sitok_espnet.probes.table import tokenizer_line
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
+from sitok_espnet.probes.table import tokenizer_line
 
 _PACKAGE = "sitok_espnet.evaluate.page"
 
