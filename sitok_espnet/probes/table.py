@@ -57,7 +57,8 @@ def _headline(results: Mapping) -> str:
         "to the token rate). Of each task's architectures the one with the smaller error on the validation set is "
         "shown (with folds: of each fold, by its own validation set, and the answers are pooled). "
         f"Per cent; in brackets {bootstrap['confidence']:.0%} percentile bootstrap intervals over test "
-        f"utterances, or what the notes say of a task ({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
+        f"utterances, or what the notes say of a task "
+        f"({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
     )
 
 
