@@ -170,14 +170,26 @@ class Places:
     experiments: Path
 
 
+def _check_one_tokenizer(cards: Sequence[InputCard]) -> None:
+    for card in cards[1:]:
+        for key in ("model_hash", "frame_rate"):
+            one, other = getattr(cards[0], key), getattr(card, key)
+            if one != other:
+                raise SiTokError(
+                    f"{cards[0].input} and {card.input} are not of one tokenizer: {key} {one} and {other}; give every "
+                    "tokenizer its own --dumpdir and --expdir, and run stage 4 again"
+                )
+
+
 def plan(places: Places, tasks: Sequence[str], inputs: Sequence[str], probes: Sequence[str] = ()) -> list[ProbeJob]:
     """All jobs in a fixed order; ``probes`` overrides the architectures of the tasks.
 
     Raises:
-        SiTokError: unknown inputs, tasks that stage 3 has not made.
+        SiTokError: unknown inputs, inputs of different tokenizers, tasks that stage 3 has not made.
     """
     if unknown := sorted(set(inputs) - set(INPUTS)):
         raise SiTokError(f"no such input: {unknown[0]}; there are {', '.join(INPUTS)}")
+    _check_one_tokenizer([InputCard.read(places.features / name) for name in inputs])
     jobs = []
     for name in tasks:
         folder = TaskFolder.read(places.tasks / name)

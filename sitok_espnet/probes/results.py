@@ -11,7 +11,7 @@ from sitok_espnet.evaluate.metrics.abs_metric import Measurement
 from sitok_espnet.evaluate.significance import holm
 from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, compare
 from sitok_espnet.evaluate.table import SIGNIFICANT, verdict
-from sitok_espnet.evaluate.verification import Trials, verify
+from sitok_espnet.evaluate.verification import Trials, resampled_units, verify
 from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
 from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob, TaskFolder
 from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
@@ -157,8 +157,10 @@ def _cell(jobs: Sequence[ProbeJob], resamples: int, seed: int) -> dict:
         "adapter_parameters": max(item["adapter_parameters"] for item in summaries),
     }
     if metric == EER:
-        rate = verify(*_trials(jobs[0]), resamples, seed)
+        trials, *vectors = _trials(jobs[0])
+        rate = verify(trials, *vectors, resamples, seed)
         value = {"value": rate.value, "low": rate.low, "high": rate.high, "count": rate.targets + rate.impostors}
+        value["resampled"] = "speakers" if resampled_units(trials) == trials.speakers else "utterances"
         return value | about
     found = _answers(jobs)
     cell = asdict(bootstrap(list(_measurements(found, metric).values()), resamples, seed)) | about

@@ -1,6 +1,7 @@
 """results.json of the probes -> RESULTS.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from sitok_espnet.evaluate.table import markdown_table
 from sitok_espnet.probes.card import CONTINUOUS, INPUTS, MEL, TOKENS
@@ -15,7 +16,7 @@ def _percent(cell: Mapping) -> str:
 
 def render(results: Mapping) -> str:
     """The whole page as Markdown; all numbers are per cent."""
-    parts = ["# Understanding probes", _headline(results), _main_table(results)]
+    parts = ["# Understanding probes", f"{tokenizer_line(results)}.", _headline(results), _main_table(results)]
     parts += ["\n".join(f"- {name}: {task['order']}." for name, task in results["tasks"].items() if task["order"])]
     parts += ["## What else was measured", _extra_table(results)]
     parts += ["## Differences", _differences(results)]
@@ -29,6 +30,25 @@ def render(results: Mapping) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def tokenizer_line(results: Mapping) -> str:
+    """Which tokenizer the inputs are of: model hash, frame rate, codebooks; empty where the table does not say."""
+    inputs = results.get("inputs", {})
+    if not inputs:
+        return ""
+    card = inputs.get(TOKENS) or next(iter(inputs.values()))
+    sizes = card["codebook_sizes"]
+    text = f"Tokenizer {card['model_hash'][:12]}, {float(Fraction(card['frame_rate'])):g} frames a second"
+    return f"{text}, {_codebooks(sizes)}" if sizes else text
+
+
+def _codebooks(sizes: Sequence[int]) -> str:
+    if len(sizes) == 1:
+        return f"one codebook of {sizes[0]:,} codes"
+    if len(set(sizes)) == 1:
+        return f"{len(sizes)} codebooks of {sizes[0]:,} codes"
+    return f"{len(sizes)} codebooks of {', '.join(f'{size:,}' for size in sizes)} codes"
+
+
 def _headline(results: Mapping) -> str:
     bootstrap = results["bootstrap"]
     rates = {item["frame_rate"] for item in results["inputs"].values()}
@@ -37,7 +57,8 @@ def _headline(results: Mapping) -> str:
         "to the token rate). Of each task's architectures the one with the smaller error on the validation set is "
         "shown (with folds: of each fold, by its own validation set, and the answers are pooled). "
         f"Per cent; in brackets {bootstrap['confidence']:.0%} percentile bootstrap intervals over test "
-        f"utterances ({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
+        f"utterances, or what the notes say of a task "
+        f"({bootstrap['resamples']} resamples, seed {bootstrap['seed']}); they hold the training fixed."
     )
 
 
@@ -112,5 +133,7 @@ def _notes(results: Mapping) -> str:
         counts = ", ".join(f"{count} {phase}" for phase, count in task["utterances"].items())
         folds = f"; {task['folds']} folds pooled" if task["folds"] > 1 else ""
         note = f" {task['note']}" if task["note"] else ""
+        units = {cell["resampled"] for cell in task["inputs"].values() if "resampled" in cell}
+        folds += "".join(f"; intervals over test {unit}" for unit in sorted(units))
         lines.append(f"- {name}: {counts} utterances{folds}; architectures: {task['architectures']}.{note}")
     return "\n".join(lines)

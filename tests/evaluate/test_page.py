@@ -479,6 +479,17 @@ def test_a_page_of_probes_alone(probe_dir):
     assert "Understanding probes" in document.text and "75.0" in document.text and not document.all("audio")
 
 
+def test_two_probe_tables_are_told_apart(tmp_path):
+    for name, sizes in (("exp_a", [8]), ("exp_b", [16, 16])):
+        card = {"width": len(sizes), "frame_rate": "25/2", "codebook_sizes": sizes, "model_hash": f"hash{name}"}
+        (tmp_path / name / "probes").mkdir(parents=True)
+        write_json(tmp_path / name / "probes/results.json", {**probes(), "inputs": {"tokens": card}})
+    text = Document(render_page(collect([tmp_path / "exp_a/probes", tmp_path / "exp_b/probes"]))).text
+    for name, codebooks in (("exp_a", "one codebook of 8 codes"), ("exp_b", "2 codebooks of 16 codes")):
+        assert f"{name}/probes" in text
+        assert f"Tokenizer hash{name}, 12.5 frames a second, {codebooks}." in text
+
+
 def test_the_command(experiment, tmp_path, capsys, monkeypatch):
     words = ["report", str(experiment), "--utterances", "1", "--audio_format", "mp3", "--title", "A title"]
     assert main([*words, "-o", str(tmp_path / "page.html")]) == 0

@@ -108,6 +108,7 @@ def test_the_whole_recipe(tmp_path):
     assert len({card["codes_hash"] for card in results["inputs"].values()}) == 1
     page = (recipe / "exp/probes/RESULTS.md").read_text()
     assert "| words (speech recognition (CTC)) | WER ↓ | 8 utterances | 100.0 |" in page and "generated" in page
+    assert "12.5 frames a second" in page
     report = (recipe / "exp/probes/report.html").read_text()
     assert "speech recognition (CTC)" in report and "speaker verification" in report
     # Again: nothing is trained or dumped a second time.

@@ -125,3 +125,13 @@ def test_all_folds_count(tmp_path):
 
 def test_no_verdict_without_the_bound(tmp_path):
     assert scored(tmp_path, {"mel": (10,), "tokens": (20,)})["tasks"]["pooled"]["order"] == ""
+
+
+@pytest.mark.parametrize("key, value", [("model_hash", "another"), ("frame_rate", "25/2")])
+def test_inputs_of_two_tokenizers_are_refused(key, value, tmp_path):
+    places = make_places(tmp_path)
+    card = places.features / "continuous/input.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), key: value}))
+    assert len(plan(places, ["fold1"], ["mel", "tokens"], ["one"])) == 2
+    with pytest.raises(SiTokError, match=f"mel and continuous are not of one tokenizer: {key} .* and {value}"):
+        plan(places, ["fold1"], INPUTS, ["one"])

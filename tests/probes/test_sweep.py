@@ -111,6 +111,8 @@ def test_the_page_says_what_it_is(results, places):
     page = (places.experiments / "probes/RESULTS.md").read_text()
     assert "| clear (spoken language) | accuracy ↑ | 60 utterances | 33.3 |" in page
     assert "speaker verification" in page and "336 trials" in page and "Generated." in page
+    assert "| voices | EER | tokens - mel | not computed: an EER is of trials" in page
+    assert "60 test utterances; intervals over test utterances; architectures" in page  # three voices are too few
     assert "one (chosen)" in page and "tokens - mel" in page
     assert results["provenance"]["command"].startswith("python3 -m sitok_espnet.bin.probe_score")
 

@@ -90,12 +90,25 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class ProbeResults:
+    """A table of probes.
+
+    Attributes:
+        name: where it is, as far as it tells tables apart: "exp/probes".
+        results: results.json.
+    """
+
+    name: str
+    results: Mapping
+
+
+@dataclass(frozen=True)
 class Collection:
     """Everything on the page, in the order of the arguments."""
 
     evaluations: tuple[Evaluation, ...] = ()
     experiments: tuple[Experiment, ...] = ()
-    probes: tuple[Mapping, ...] = field(default=())
+    probes: tuple[ProbeResults, ...] = field(default=())
 
 
 def collect(paths: Sequence[Path | str], utterances: int = 5) -> Collection:
@@ -106,27 +119,27 @@ def collect(paths: Sequence[Path | str], utterances: int = 5) -> Collection:
         utterances: to listen to, shared among the test sets, at least one each; 0 for none.
 
     Raises:
-        SiTokError: a path that is none of them, or named twice; damaged files.
+        SiTokError: a path that is none of them; damaged files.
     """
     if utterances < 0:
         raise SiTokError(f"--utterances must not be negative, got {utterances}")
-    scored: dict[Path, Mapping] = {}
+    scored: dict[Path, tuple[Path, Mapping]] = {}  # a directory counts once, whatever it is called
     probes: dict[Path, Mapping] = {}
     for path in map(Path, paths):
         for file in _find_results(path):
             content = read_json(file)
             if isinstance(content, dict) and isinstance(content.get("systems"), dict):
-                scored[file.parent] = content
+                scored.setdefault(file.parent.resolve(), (file.parent, content))
             elif isinstance(content, dict) and isinstance(content.get("tasks"), dict):
-                probes[file.parent] = content
+                probes.setdefault(file.parent.resolve(), content)
             else:
                 raise SiTokError(f"{file} has neither systems nor probe tasks: it is of another program")
     experiments = {experiment: None for folder in scored if (experiment := _experiment_of(folder))}
     shares = _share(utterances, len(scored))
     return Collection(
-        tuple(_evaluation(*item, count) for item, count in zip(scored.items(), shares, strict=True)),
+        tuple(_evaluation(*item, count) for item, count in zip(scored.values(), shares, strict=True)),
         tuple(map(_experiment, experiments)),
-        tuple(probes.values()),
+        tuple(ProbeResults("/".join(folder.parts[-2:]), content) for folder, content in probes.items()),
     )
 
 
@@ -179,12 +192,13 @@ def _listen(folder: Path, results: Mapping, texts: Mapping, count: int) -> tuple
     if not count:
         return (), "no utterances were asked for (--utterances 0)"
     lists = {row: _audio_of(folder / row) for row, content in results["systems"].items() if _has_run(content)}
-    first = ORIGINAL if ORIGINAL in lists else next(iter(lists), None)
-    if first is None:
+    if not lists:
         return (), "no system was run"
-    here = [item for item in lists[first].values() if _exists(item)]
+    first = sorted(lists, key=lambda row: row != ORIGINAL)  # the others in their order
+    there = ([item for item in lists[row].values() if _exists(item)] for row in first)
+    here = next((items for items in there if items), [])
     if not here:
-        reason = f"there is no audio in {folder / first}"
+        reason = f"there is no audio in {folder / first[0]}" + (" nor of the other systems" if len(first) > 1 else "")
         logging.warning("%s: %s", folder, reason)
         return (), reason
     utterances = []

@@ -35,7 +35,6 @@ LOSSES = {
     "loss_ctc": "CTC loss",
     "loss_quantizer": "quantizer loss",
 }
-_CODEBOOK_CURVES = (("perplexity", "codebook perplexity, validation"), ("used_codes", "codes in use, validation"))
 
 
 @dataclass(frozen=True)
@@ -213,9 +212,10 @@ def _shade(index: int, count: int):
 
 def training_figures(curves: Curves) -> list[Figure]:
     """Losses, learning rate and codebook use over training steps."""
-    losses = [tag for tag in LOSSES if tag in curves.train or tag in curves.valid]
     everything = {*curves.train, *curves.valid}
-    losses += sorted(tag for tag in everything if tag.endswith("_loss"))  # a vocoder's
+    losses = [tag for tag in LOSSES if tag in everything]
+    # Those of refinement, of a swapped part, of a vocoder (..._loss).
+    losses += sorted(tag for tag in everything - {*LOSSES} if tag.startswith("loss") or tag.endswith("_loss"))
     figures = [_loss_figure(LOSSES.get(tag, tag.replace("_", " ")), tag, curves) for tag in losses]
     for prefix, title in (
         ("perplexity", "codebook perplexity, validation"),

@@ -17,6 +17,7 @@ from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.speech_lm_table import speech_lm_remarks, speech_lm_rows
 from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
+from sitok_espnet.probes.table import tokenizer_line
 
 _PACKAGE = "sitok_espnet.evaluate.page"
 
@@ -51,7 +52,13 @@ def render_page(collection: Collection, title: str = "", audio_format: str = "fl
         evaluations=[_evaluation(item, audio_format) for item in collection.evaluations],
         experiments=[_experiment(item) for item in collection.experiments],
         probes=[
-            {"table": view.probe_table(item), "remarks": view.probe_remarks(item), "made": _made(item)}
+            {
+                "name": item.name,
+                "tokenizer": tokenizer_line(item.results),
+                "table": view.probe_table(item.results),
+                "remarks": view.probe_remarks(item.results),
+                "made": _made(item.results),
+            }
             for item in collection.probes
         ],
         audio_format=audio_format,

@@ -250,11 +250,17 @@ def _group(utterance: Utterance, rows: Mapping[str, Row], metrics: Mapping, audi
     return Group(utterance.name, utterance.text, tuple(players), pictures)
 
 
+RECOGNISERS = ("wer", "cer")  # what names of metrics end with whose detail is a recognised text
+
+
 def _recognised(take: Take, text: str | None) -> tuple[tuple[Word, ...] | None, str]:
-    measured = take.measured.get("wer") or take.measured.get("cer") or {}
-    if measured.get("value") is None:
+    """What the first recogniser heard that measured this utterance."""
+    found = [
+        cell for name, cell in take.measured.items() if name.endswith(RECOGNISERS) and cell.get("value") is not None
+    ]
+    if not found:
         return None, ""
-    heard = measured.get("detail", "")
+    heard = found[0].get("detail", "")
     return (tuple(align_words(normalize_words(text), normalize_words(heard))), heard) if text else (None, heard)
 
 

@@ -1,8 +1,8 @@
 """Speech recognition by a small autoregressive language model that reads the frames as its prompt.
 
-The paper's LLM-ASR fine-tunes a model of 1B parameters that knows English already (PAPER section 4); this one is a
-few million parameters, starts at random and knows what the transcripts of the training set say: its numbers compare
-inputs with one another, not with the paper's.
+The paper's LLM-ASR fine-tunes a model of 1B parameters that knows English already (PAPER section 4); this one has
+26.5M (conf/probe/asr_lm.yaml), starts at random and knows what the transcripts of the training set say: its numbers
+compare inputs with one another, not with the paper's. It is the task's only architecture: nothing is chosen.
 """
 
 import torch
