@@ -49,7 +49,7 @@ EXTRAS_REQUIRE = {
     ],
     # Corpus preparation: decoding G.722, spelling numbers.
     "data": ["av", "num2words"],
-    # The speech language model (to come) starts from pretrained text models.
+    # sitok_tts1 and `sitok tts`: the language model over tokens is one of transformers.
     "tts": ["transformers>=5,<6"],
     # transformers: an independent Llama that ours is tested against. playwright: drives the system's Chromium, if there
     # is one; it downloads nothing by itself.
