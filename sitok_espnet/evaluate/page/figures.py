@@ -214,8 +214,9 @@ def training_figures(curves: Curves) -> list[Figure]:
     """Losses, learning rate and codebook use over training steps."""
     everything = {*curves.train, *curves.valid}
     losses = [tag for tag in LOSSES if tag in everything]
-    # Those of refinement, of a swapped part, of a vocoder (..._loss).
-    losses += sorted(tag for tag in everything - {*LOSSES} if tag.startswith("loss") or tag.endswith("_loss"))
+    # Those of refinement, of a swapped part, of a vocoder (..._loss); loss_scale is mixed precision's.
+    others = everything - {*LOSSES, "loss_scale"}
+    losses += sorted(tag for tag in others if tag.startswith("loss") or tag.endswith("_loss"))
     figures = [_loss_figure(LOSSES.get(tag, tag.replace("_", " ")), tag, curves) for tag in losses]
     for prefix, title in (
         ("perplexity", "codebook perplexity, validation"),
