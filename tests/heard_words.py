@@ -20,4 +20,5 @@ def sentences(seed: int, count: int) -> list[str]:
 
 def heard_context(texts: list[str]) -> MetricContext:
     """A recogniser that has learned from other sentences of the same words."""
-    return MetricContext(tuple(sentences(0, 60) + WORDS), tuple(texts))
+    others = [sentence for sentence in sentences(0, 60) if sentence not in texts]
+    return MetricContext(tuple(others + WORDS), tuple(texts))

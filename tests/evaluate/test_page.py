@@ -259,9 +259,13 @@ def test_missing_audio_is_said(tmp_path):
     assert set(missing) == {"copy_synthesis", "mean_mel"} and "no audio of spk1-" in missing["mean_mel"]
     text = Document(render_page(collect([folder], 1))).text
     assert f"{missing['copy_synthesis']} " in text
-    shutil.rmtree(folder / "original")
+    shutil.rmtree(folder / "original")  # the first row that has audio takes its place
+    (evaluation,) = collect([folder, folder / "results.json"], 1).evaluations
+    assert len(evaluation.utterances) == 1 and any(take.audio for take in evaluation.utterances[0].takes)
+    for path in folder.glob("*/wav.scp"):
+        path.unlink()
     text = Document(render_page(collect([folder], 1))).text
-    assert f"Nothing to listen to: there is no audio in {folder / 'original'}." in text
+    assert f"Nothing to listen to: there is no audio in {folder / 'original'} nor of the other systems." in text
 
 
 @pytest.mark.parametrize(

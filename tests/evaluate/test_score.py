@@ -260,7 +260,10 @@ def test_threads_do_not_make_other_audio(copied, data_dir, scored):
 
 def test_a_failed_call_leaves_no_earlier_results(copied, data_dir):
     assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()
-    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics", "taste"]) == 2
+    command = ["--eval_dir", str(copied), "--data_dir", str(data_dir), "--metrics"]
+    assert sitok_score.main([*command, "taste"]) == 2
+    assert (copied / "results.json").is_file() and (copied / "RESULTS.md").is_file()  # a typing error costs nothing
+    assert sitok_score.main([*command, "wer", "--train_text", "nowhere"]) == 2
     assert not (copied / "results.json").exists() and not (copied / "RESULTS.md").exists()
 
 

@@ -120,7 +120,12 @@ def test_the_whole_recipe(tmp_path):
     assert sum(lm["generation"]["counts"].values()) == 4
     assert all(lm["speed"][part]["value"] > 0 for part in ("lm", "decoder", "vocoder"))
     page = (exp / "eval/test/RESULTS.md").read_text()
-    for part in ("control: copy of the prompt's tokens |", "| unigram |", "run-away", "| real-time factor, vocoder |"):
+    for part in (
+        "| control: copy of the prompt's tokens |",
+        "| unigram |",
+        "run-away",
+        "| real-time factor, vocoder |",
+    ):
         assert part in page, part
     assert (exp / "report.html").read_text().count("<audio") >= 4
     # Again: what is finished is kept.
