@@ -15,7 +15,7 @@ from sitok_espnet.sitok.slots import SLOTS, assumes_vocabulary, build_model, cou
 ROOT = Path(__file__).parents[2]
 # Full configurations; overlays (conf/ablation) are built on their bases in tests/recipes/test_conf.py.
 SHIPPED = sorted(
-    [*ROOT.glob("conf/*.yaml"), *ROOT.glob("conf/model/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/train_*.yaml")]
+    [*ROOT.glob("conf/*.yaml"), *ROOT.glob("conf/model/*.yaml"), *ROOT.glob("egs2/*/sitok1/conf/**/train_*.yaml")]
 )
 
 
