@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
 
 
@@ -28,13 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args)
-    except SiTokError as error:
-        print(f"probe_sweep: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("probe_sweep", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,10 +1,10 @@
 """Quality and speed of decoding against the number of solver steps, before and after refinement (stage 8)."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.sitok_step_curve"
@@ -40,13 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args, sys.argv[1:] if cmd is None else list(cmd))
-    except SiTokError as error:
-        print(f"sitok_step_curve: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("sitok_step_curve", lambda: run(args, sys.argv[1:] if cmd is None else list(cmd)))
 
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:

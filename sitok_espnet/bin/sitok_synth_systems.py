@@ -3,11 +3,10 @@
 import argparse
 import functools
 import hashlib
-import logging
 import sys
 from pathlib import Path
 
-from sitok_espnet.errors import SiTokError
+from sitok_espnet.bin.command import run_command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -54,13 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args)
-    except SiTokError as error:
-        print(f"sitok_synth_systems: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("sitok_synth_systems", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

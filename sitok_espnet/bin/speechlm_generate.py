@@ -1,12 +1,11 @@
 """Speak a test set with the token language model: a token set, and a status for each utterance (stage 6)."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.bin.sampling_options import add_sampling, sampling_of
-from sitok_espnet.errors import SiTokError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -27,13 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args)
-    except SiTokError as error:
-        print(f"speechlm_generate: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("speechlm_generate", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
 """Score generated speech and the language model: results.json, RESULTS.md, spectrograms (stage 8 of sitok_tts1)."""
 
 import argparse
-import logging
 import shutil
 import sys
 from pathlib import Path
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.speechlm_score"
@@ -35,13 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args, sys.argv[1:] if cmd is None else list(cmd))
-    except SiTokError as error:
-        print(f"speechlm_score: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("speechlm_score", lambda: run(args, sys.argv[1:] if cmd is None else list(cmd)))
 
 
 def run(args: argparse.Namespace, arguments: list[str]) -> None:

@@ -1,11 +1,10 @@
 """Generated tokens, those of the recordings and those of the prompts to audio (stage 7 of sitok_tts1)."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
-from sitok_espnet.errors import SiTokError
+from sitok_espnet.bin.command import run_command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,13 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    try:
-        run(args)
-    except SiTokError as error:
-        print(f"speechlm_vocode: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("speechlm_vocode", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:
