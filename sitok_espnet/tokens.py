@@ -3,12 +3,13 @@
 A *dump directory* holds `wav.scp`, `tokens.ark`, `utt2num_tokens`, `utt2num_samples`, `codec_code_per_frame`,
 `token_list` and `manifest.json`. A *token file* NAME.ark (what `sitok encode -o NAME.ark` writes) has NAME.scp,
 NAME.utt2num_samples and NAME.manifest.json beside it. The archive is Kaldi's int32 vectors: one 1-D array per
-utterance, frame-major, length T * N, value `code + sum(sizes[:layer])`: what ESPnet's speechlm1 recipe and
-`kaldiio.load_scp` read. `utt2num_tokens` counts T, not T * N.
+utterance, frame-major, length T * N, value `code + sum(sizes[:layer])`: what `kaldiio.load_scp` reads, in the layout of
+ESPnet's speechlm1 recipe (which has not been run on it). `utt2num_tokens` counts T, not T * N.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.inputs import read_scp
 
 LAYOUT_VERSION = 1
 ELEMENT = np.dtype([("bytes", "u1"), ("value", "<i4")])  # Kaldi writes the size of an integer before each
@@ -135,10 +137,14 @@ class TokenSet:
         return len(self.entries)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        return self.read(self.entries)
+
+    def read(self, entries: Iterable[TokenEntry]) -> Iterator[tuple[str, np.ndarray]]:
+        """(utt, codes (T, N) int64) of some entries, each checked."""
         sizes = self.manifest["codebook_sizes"]
         handle, opened = None, None
         try:
-            for entry in self.entries:
+            for entry in entries:
                 if opened != entry.ark:
                     if handle is not None:
                         handle.close()
@@ -226,6 +232,38 @@ def open_tokens(path: Path | str) -> TokenSet:
 def read_tokens(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
     """(utt, codes (T, N) int64) of every utterance; see open_tokens and TokenSet."""
     return iter(open_tokens(path))
+
+
+def read_places(scp: Path, codes_hash: str) -> dict[str, np.ndarray]:
+    """utterance -> codes (T, N) int64 of a list ``utterance archive:offset`` of places in finished dumps.
+
+    Raises:
+        SiTokError: something else than such a place, a dump that has been made again since, or tokens of another
+            tokenizer than that with this hash.
+    """
+    dumps: dict[Path, tuple[TokenSet, dict[tuple[str, int], TokenEntry]]] = {}
+    wanted: dict[Path, dict[str, TokenEntry]] = defaultdict(dict)
+    for item in read_scp(scp):
+        ark, _, offset = item.location.rpartition(":")
+        if not ark or not offset.isdigit():
+            raise SiTokError(f"{scp}: expected `utterance archive:offset`, got {item.utt} {item.location!r}")
+        folder = Path(ark).parent
+        if folder not in dumps:
+            dump = open_tokens(folder)
+            if dump.manifest["codes_hash"] != codes_hash:
+                raise SiTokError(
+                    f"{scp}: {folder} holds tokens of another tokenizer (codes_hash {dump.manifest['codes_hash']}) than "
+                    f"is asked for ({codes_hash}): they have been made again, so run what follows them again (stage 2)"
+                )
+            dumps[folder] = dump, {(entry.ark.name, entry.offset): entry for entry in dump.entries}
+        entry = dumps[folder][1].get((Path(ark).name, int(offset)))
+        if entry is None:
+            raise SiTokError(f"{scp}: {item.location} of {item.utt} is no entry of the tokens there: run stage 2 again")
+        wanted[folder][item.utt] = entry
+    codes = {}
+    for folder, entries in wanted.items():
+        codes |= zip(entries, (values for _, values in dumps[folder][0].read(entries.values())), strict=True)
+    return codes
 
 
 def _lines(path: Path) -> list[str]:

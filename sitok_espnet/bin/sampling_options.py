@@ -17,7 +17,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text_cfg_scale", type=float, default=0.0, help="guidance by the text, 0 is off (default: %(default)s)"
     )
-    parser.add_argument("--min_seconds", type=float, default=0.1, help="shortest speech (default: %(default)s)")
+    parser.add_argument("--min_seconds", type=float, default=0.0, help="shortest speech (default: %(default)s)")
     parser.add_argument(
         "--max_seconds", type=float, default=20.0, help="longest: stopped there, a run-away (default: %(default)s)"
     )

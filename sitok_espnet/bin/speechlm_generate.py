@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     loaded = load_speech_lm(args.lm, args.checkpoint, args.device)
     vocabulary = loaded.model.vocabulary
     sampling = sampling_of(args, vocabulary.frame_rate)
-    texts = read_texts(args.data_dir, vocabulary.codebook_sizes)
+    texts = read_texts(args.data_dir, vocabulary.codes_hash)
     counts = generate_set(loaded, texts, args.tokens, args.output_dir, sampling, args.seed, args.batch_size)
     print(f"{args.output_dir}: {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
 

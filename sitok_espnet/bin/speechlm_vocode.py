@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = SiTok.from_pretrained(
         args.tokenizer, args.checkpoint, args.device, vocoder=args.vocoder, vocoder_conf=parse_conf(args.vocoder_conf)
     )
-    rows = read_rows(args.data_dir, args.generated, tokenizer)
+    rows = read_rows(args.data_dir, args.generated, tokenizer.codes_hash)
     samples = {utt: int(count) for utt, count in read_transcripts(args.data_dir / "utt2num_samples").items()}
     vocode_set(tokenizer, rows, args.output_dir, Decoding(args.steps, args.cfg_scale, args.seed), samples)
 

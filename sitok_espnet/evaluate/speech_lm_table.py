@@ -6,7 +6,7 @@ from sitok_espnet.evaluate.markdown import cell_text, markdown_table
 
 MODELS = {
     "text": "language model, with the text",
-    "other_text": "language model, with the text of another utterance",
+    "other_text": "language model, with another text of the same speaker",
     "no_text": "language model, without text",
     "unigram": "unigram",
     "kneser_ney_frame": "Kneser-Ney bigram, history: the same codebook in the frame before",
@@ -53,7 +53,12 @@ def _generation_rows(content: Mapping) -> list[list[str]]:
     counts = content["generation"]["counts"]
     listed = ", ".join(f"{counts.get(status, 0)} {status}" for status in ("ended", "run-away", "empty"))
     speed = [[f"real-time factor, {title}", cell_text(content["speed"][part], 3)] for part, title in PARTS.items()]
-    return [["utterances", listed], *speed]
+    lengths = []
+    if found := content["generation"].get("duration"):  # results of older versions have none
+        of = f"of {found['utterances']}"
+        text = f"median {found['median']:.2f}; below 0.5: {found['below_half']} {of}; above 2: {found['above_twice']} {of}"
+        lengths = [["duration, generated / recorded", text]]
+    return [["utterances", listed], *lengths, *speed]
 
 
 def speech_lm_remarks(results: Mapping) -> list[str]:
@@ -67,15 +72,21 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
     )
     generation, speed = content["generation"], content["speed"]
     settings = ", ".join(f"{key} {value}" for key, value in generation["sampling"].items())
+    alone = ", ".join(f"{item.get('without_other_text', 0)} of {name}" for name, item in content["held_out"].items())
+    missing = ", ".join(f"{count} ({why})" for why, count in generation.get("left_out", {}).items())
     return [
         f"Language model {content['model_hash']} ({content['checkpoint']}): {content['parameters']:,} parameters, "
         f"pattern {content['pattern']}, {content['text_size']} text pieces, codebooks "
         f"{' + '.join(map(str, content['codebook_sizes']))} at {content['frame_rate']} Hz; trained on "
         f"{content['training']['utterances']:,} utterances, {content['training']['codes']:,} codes.",
         f"Predictions are all codes and ends of speech, each among what may stand there. {held_out}.",
+        "Another text is that of another utterance of the same speaker in the same language, with other words; the "
+        f"comparison is over the utterances that have one, which leaves out {alone}.",
+        *([f"Left out of the test set: {missing}."] if missing else []),
         f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames; an empty utterance is "
-        "scored as silence.",
-        f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: "
+        "scored as silence, except by metrics that silence has no value of (SIM): those average over what was said.",
+        f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: empty "
+        f"utterances included, "
         f"{speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: "
         f"{speed['threads']} threads, one utterance at a time after a warm-up.",
     ]

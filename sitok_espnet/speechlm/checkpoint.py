@@ -67,7 +67,8 @@ def load_speech_lm(directory: str | Path, checkpoint: str | None = None, device:
         raise SiTokError(f"{weights} does not belong to {path}: {error}") from error
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
+        values = value.contiguous().reshape(-1).view(torch.uint8)  # NumPy has no bfloat16
+        digest.update(f"{name} {tuple(value.shape)}".encode() + values.numpy().tobytes())
     return LoadedSpeechLM(model.to(device).eval(), tokenizer, config, directory, weights, digest.hexdigest()[:16])
 
 

@@ -60,9 +60,10 @@ class SpeechLMModel(AbsESPnetModel):
         """
         items = []
         drop = TrainingDraws(len(text), text.device).dropped(self.text_drop).tolist() if self.training else None
+        text, codes = text.cpu(), codes.cpu()  # sequences are put together there
         for row in range(len(text)):
             name = utt_id[row] if utt_id else f"utterance {row} of the batch"
-            values = codes[row, : int(codes_lengths[row])].cpu().numpy()
+            values = codes[row, : int(codes_lengths[row])].numpy()
             pieces = None if drop and drop[row] else text[row, : int(text_lengths[row])]
             items.append((pieces, torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))))
         nats, codebooks = self.losses(items)
@@ -87,6 +88,7 @@ class SpeechLMModel(AbsESPnetModel):
         """As `losses`; the second result is (K, 2): the utterance and the codebook of each."""
         device = next(self.parameters()).device
         sequences = [make_sequence(self.pattern, pieces, codes) for pieces, codes in items]
+        self.check_positions(max(map(len, sequences)), "the longest utterance")
         batch = pack(sequences, self.pack_length, self.vocabulary.padding)
         batch = PackedBatch(**{name: part.to(device) for name, part in vars(batch).items()})
         hidden = self.hidden(batch.inputs, batch.attention_mask(), batch.positions)
@@ -101,6 +103,15 @@ class SpeechLMModel(AbsESPnetModel):
             nats.append(F.cross_entropy(logits, batch.targets[chosen] - choices.start, reduction="none"))
             where.append(torch.stack([owner[chosen], torch.full_like(owner[chosen], codebook)], dim=1))
         return torch.cat(nats), torch.cat(where)
+
+    def check_positions(self, count: int, what: str) -> None:
+        """SiTokError where a sequence has more positions than the backbone."""
+        limit = self.lm.max_positions()
+        if limit is not None and count > limit:
+            raise SiTokError(
+                f"{what} needs {count} positions of the language model, which has {limit}: make it shorter, or train "
+                "with more (lm_conf config max_position_embeddings)"
+            )
 
     def hidden(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """Identifiers (R, P, S) -> hidden states (R, P, D): the sum of the streams' embeddings through the backbone.

@@ -27,10 +27,11 @@ from sitok_espnet.speechlm.checkpoint import LoadedSpeechLM
 from sitok_espnet.speechlm.generation import generate
 from sitok_espnet.speechlm.requests import VoicePrompt, make_request, utterance_seed
 from sitok_espnet.speechlm.sampling import TokenSampling
-from sitok_espnet.tokens import ark_record, flatten_codes, open_tokens, set_files, unflatten_codes
+from sitok_espnet.tokens import ark_record, flatten_codes, open_tokens, read_places, set_files
 
 SETTINGS, REPORT, STATUS, BATCHES = "settings.json", "generation.json", "utt2status", ".batches"
 PROMPT_CODES = "prompt_codes.scp"
+TOKEN_FILES = ("manifest.json", "tokens.ark", *set_files(Path(), (), ()))
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,20 @@ class SpokenText:
     prompt: VoicePrompt
 
 
-def read_texts(data_dir: Path, codebook_sizes: Sequence[int]) -> list[SpokenText]:
-    """The utterances of a test set with prompts (stage 2), by identifier.
+def read_texts(data_dir: Path, codes_hash: str) -> list[SpokenText]:
+    """The utterances of a test set with prompts (stage 2), by identifier; ``codes_hash``: of the tokenizer.
 
     Raises:
-        SiTokError: a file of it is missing, or the files are not of one set.
+        SiTokError: a file of it is missing, the files are not of one set, or the tokens are of another tokenizer.
     """
     if not (data_dir / PROMPT_CODES).is_file():
         raise SiTokError(f"{data_dir} has no {PROMPT_CODES}: it is no test set with prompts (stage 2 makes one)")
     texts = read_transcripts(data_dir / "text")
     said = read_transcripts(data_dir / "prompt_text")
-    codes = read_codes(data_dir / PROMPT_CODES, codebook_sizes)
+    codes = read_places(data_dir / PROMPT_CODES, codes_hash)
     if not texts.keys() == said.keys() == codes.keys():
         raise SiTokError(f"{data_dir}: text, prompt_text and {PROMPT_CODES} have different utterances: run stage 2")
     return [SpokenText(utt, texts[utt], VoicePrompt(codes[utt], said[utt])) for utt in sorted(texts)]
-
-
-def read_codes(scp: Path, codebook_sizes: Sequence[int]) -> dict[str, np.ndarray]:
-    """utterance -> codes (T, N) of a list of archive places; SiTokError for other codebooks or damaged archives."""
-    import kaldiio
-
-    codes = {}
-    for utt, place in read_transcripts(scp).items():
-        try:
-            values = kaldiio.load_mat(place)
-        except Exception as error:  # kaldiio raises many kinds for a damaged archive
-            raise SiTokError(f"{scp}: {place} of {utt} cannot be read ({error}): make the tokens again") from error
-        codes[utt] = unflatten_codes(values, codebook_sizes, f"{scp}: utterance {utt}")
-    return codes
 
 
 def generate_set(
@@ -143,14 +130,18 @@ def _hash(texts: Sequence[SpokenText]) -> str:
 
 
 def _claim(output: Path, settings: dict) -> None:
-    """An empty directory with these settings, or one that was begun with them."""
-    if (output / SETTINGS).is_file():
-        if read_json(output / SETTINGS) == settings:
-            return
+    """An empty directory with these settings, or one that was begun with them; only its own files are ever removed."""
+    found = read_json(output / SETTINGS) if (output / SETTINGS).is_file() else {}
+    if found == settings:
+        return
+    # Folders of audio have a settings.json as well.
+    if output.is_dir() and any(output.iterdir()) and found.keys() != settings.keys():
+        raise SiTokError(f"{output} holds something else than generated tokens: choose another directory, or remove it")
+    if found:
         logging.warning("%s was made with other settings: it is made again", output)
-    if output.is_dir() and any(output.iterdir()) and not (output / SETTINGS).is_file():
-        raise SiTokError(f"{output} holds something else than generated tokens: choose another directory")
-    shutil.rmtree(output, ignore_errors=True)
+    for name in (REPORT, *TOKEN_FILES, STATUS):
+        (output / name).unlink(missing_ok=True)
+    shutil.rmtree(output / BATCHES, ignore_errors=True)
     write_json(output / SETTINGS, settings)
 
 

@@ -64,8 +64,13 @@ def generate(
     """Speak utterances in one batch. What is drawn for one depends on its request and its seed alone, up to rounding.
 
     Raises:
-        SiTokError: a prompt of other codebooks, or not one seed a request.
+        SiTokError: a prompt of other codebooks, not one seed a request, guidance by a model that never saw the null
+            condition, more positions than the model has, or a model that computes no numbers.
     """
+    if not requests:
+        return []
+    if options.cfg_scale and not model.text_drop:
+        raise SiTokError("this language model was trained with text_drop 0: it has no guidance by the text (scale 0)")
     if len(seeds) != len(requests):
         raise SiTokError(f"{len(requests)} utterances to generate, but {len(seeds)} seeds")
     pattern, vocabulary = model.pattern, model.vocabulary
@@ -77,6 +82,8 @@ def generate(
         steps = pattern.steps(request.prompt)[:complete]
         rows.append(_Row(request, steps.tolist(), np.random.Generator(np.random.PCG64(seed))))
         prefixes.append(torch.cat([text_inputs(pattern, request.pieces), steps]))
+        positions = len(request.pieces) + 2 + pattern.num_steps(len(request.prompt) + options.max_frames)
+        model.check_positions(positions, f"{options.max_frames} frames (--max_seconds) after this text and prompt")
     if options.cfg_scale:  # the null condition of every row, behind all rows
         nulls = [text_inputs(pattern, None)] * len(rows)
         prefixes += [
@@ -165,8 +172,14 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
 
 
 def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> Tensor:
-    """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition."""
+    """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition.
+
+    Raises:
+        SiTokError: the weights make no numbers.
+    """
     log_p = model.lm.logits(hidden, choices).double().log_softmax(-1)
+    if not log_p.isfinite().all():
+        raise SiTokError("the language model computes NaN or infinity: its training diverged, take another checkpoint")
     if not cfg_scale:
         return log_p
     with_text, without = log_p.chunk(2)
@@ -178,14 +191,14 @@ def _draw_one(
 ) -> int:
     """One identifier of a codebook after ``generated`` frames of the target."""
     choices = model.vocabulary.choices(codebook)
-    if codebook == 0 and generated >= options.max_frames:
-        row.stopped = True
-        return model.vocabulary.end
     if codebook == 0 and generated < options.min_frames:
         scores[model.vocabulary.end - choices.start] = -torch.inf
     past = row.drawn.setdefault(codebook, [])
     index = draw(scores, past, options, row.generator)
     past.append(index)
+    if codebook == 0 and generated >= options.max_frames:
+        row.stopped = choices[index] != model.vocabulary.end
+        return model.vocabulary.end
     return choices[index]
 
 

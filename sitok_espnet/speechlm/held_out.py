@@ -1,7 +1,8 @@
 """How well held-out tokens are predicted: the language model with and without its text, and count models (ours)."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,30 +10,36 @@ import torch
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics
-from sitok_espnet.evaluate.files import read_transcripts
+from sitok_espnet.evaluate.files import read_languages, read_transcripts
 from sitok_espnet.evaluate.metrics import Measurement
 from sitok_espnet.evaluate.request import attempt
-from sitok_espnet.evaluate.systems import assign_others
+from sitok_espnet.evaluate.text import normalize_words
 from sitok_espnet.speechlm.baselines import KneserNeyBigram, UnigramModel, events, nats
 from sitok_espnet.speechlm.checkpoint import LoadedSpeechLM
-from sitok_espnet.speechlm.generate_set import read_codes
+from sitok_espnet.speechlm.requests import utterance_seed
+from sitok_espnet.tokens import read_places
 
 TEXT, OTHER_TEXT, NO_TEXT = "text", "other_text", "no_text"
 UNIGRAM, BIGRAM = "unigram", "kneser_ney_"
 BATCH = 8  # utterances at once
+NEAREST = 4  # texts, by length, of which an utterance gets one
 
 
 @dataclass(frozen=True)
 class TokenData:
-    """Transcripts and codes (T, N) of the same utterances."""
+    """Of the same utterances: transcripts, codes (T, N) and voices (speaker and language; none: all the same)."""
 
     texts: Mapping[str, str]
     codes: Mapping[str, np.ndarray]
+    voices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, data_dir: Path, codebook_sizes: Sequence[int]) -> "TokenData":
-        """A set of stage 2; SiTokError where it is not one."""
-        data = cls(read_transcripts(data_dir / "text"), read_codes(data_dir / "codes.scp", codebook_sizes))
+    def read(cls, data_dir: Path, codes_hash: str) -> "TokenData":
+        """A set of stage 2 with tokens of the tokenizer with this hash; SiTokError where it is not one."""
+        texts, codes = read_transcripts(data_dir / "text"), read_places(data_dir / "codes.scp", codes_hash)
+        speakers = read_transcripts(data_dir / "utt2spk") if (data_dir / "utt2spk").is_file() else {}
+        languages = read_languages(data_dir / "text")
+        data = cls(texts, codes, {utt: (speakers.get(utt, ""), languages.get(utt, "")) for utt in texts})
         if data.texts.keys() != data.codes.keys() or not data.codes:
             raise SiTokError(f"{data_dir}: text and codes.scp have different utterances, or none: run stage 2 again")
         return data
@@ -50,12 +57,12 @@ def held_out_nats(
         resamples, seed: of the bootstrap; the seed also gives every utterance the text of another one.
 
     Returns:
-        ``utterances``, ``predictions``, ``models`` (name -> cell) and ``comparisons`` ([first, second, cell]).
+        ``utterances``, ``predictions``, ``without_other_text`` (utterances that `other_texts` leaves out), ``models``
+        (name -> cell) and ``comparisons`` ([first, second, cell], over the utterances that both have).
     """
     scores = lm_nats(loaded, held_out, seed) | count_nats(training, held_out, loaded.model.vocabulary.codebook_sizes)
-    order = sorted(held_out.codes)
     cells = {
-        name: attempt(lambda v=values: asdict(statistics.bootstrap([v[utt] for utt in order], resamples, seed)))
+        name: attempt(lambda v=values: asdict(statistics.bootstrap([v[utt] for utt in sorted(v)], resamples, seed)))
         for name, values in scores.items()
     }
     pairs = [
@@ -64,7 +71,13 @@ def held_out_nats(
         if name != TEXT
     ]
     predictions = int(sum(item.denominator for item in scores[TEXT].values()))
-    return {"utterances": len(order), "predictions": predictions, "models": cells, "comparisons": pairs}
+    return {
+        "utterances": len(held_out.codes),
+        "predictions": predictions,
+        "without_other_text": len(held_out.codes) - len(scores[OTHER_TEXT]),
+        "models": cells,
+        "comparisons": pairs,
+    }
 
 
 def _compared(first: Mapping[str, Measurement], second: Mapping[str, Measurement], resamples: int, seed: int) -> dict:
@@ -72,16 +85,34 @@ def _compared(first: Mapping[str, Measurement], second: Mapping[str, Measurement
 
 
 def lm_nats(loaded: LoadedSpeechLM, data: TokenData, seed: int) -> dict[str, dict[str, Measurement]]:
-    """Of the language model with the right text, that of another utterance of similar length, and none."""
+    """Of the language model with the right text, another one (see `other_texts`), and none."""
     order = sorted(data.codes)
     pieces = {utt: torch.tensor(loaded.tokenizer.encode(data.texts[utt]), dtype=torch.long) for utt in order}
     result = {TEXT: _predict(loaded, data, pieces)}
-    if len(order) > 1:  # a text of another utterance needs another one
-        others = assign_others([len(pieces[utt]) for utt in order], seed)
-        swapped = {utt: pieces[order[other]] for utt, other in zip(order, others, strict=True)}
-        result[OTHER_TEXT] = _predict(loaded, data, swapped)
+    others = other_texts(data, {utt: len(pieces[utt]) for utt in order}, seed)
+    result[OTHER_TEXT] = _predict(loaded, data, {utt: pieces[other] for utt, other in others.items()})
     result[NO_TEXT] = _predict(loaded, data, dict.fromkeys(order))
     return result
+
+
+def other_texts(data: TokenData, lengths: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Utterance -> another one with other words, of the same speaker in the same language.
+
+    Any other partner would let the model tell the texts apart by who speaks, or in which language. Of the NEAREST in
+    length, the seed and the utterance's name choose one; an utterance that nobody suits is left out.
+    """
+    voices: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for utt in sorted(data.texts):
+        voices[data.voices.get(utt, ("", ""))].append(utt)
+    words = {utt: normalize_words(text) for utt, text in data.texts.items()}
+    chosen = {}
+    for members in voices.values():
+        for utt in members:
+            others = [other for other in members if words[other] != words[utt]]
+            others.sort(key=lambda other, utt=utt: (abs(lengths[other] - lengths[utt]), other))
+            if others:
+                chosen[utt] = others[utterance_seed(seed, utt) % min(NEAREST, len(others))]
+    return chosen
 
 
 @torch.no_grad()

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from sitok_espnet.errors import SiTokError
 
+FIRST = 256  # of how many best codes top_p is tried first
+
 
 @dataclass(frozen=True)
 class TokenSampling:
@@ -18,8 +20,10 @@ class TokenSampling:
         temperature: scores are divided by it; 0 takes the best.
         top_k: of how many best codes to draw; None draws of all.
         top_p: draw of the fewest best codes that have this share of the probability (Holtzman et al. 2020).
-        repetition_penalty: scores of codes that this codebook has had since the prompt are divided by it where
-            positive, multiplied where negative (Keskar et al. 2019); 1 is off.
+        repetition_penalty: of codes that this codebook has had since the prompt; 1 is off. Keskar et al. (2019) divide
+            a score by it where positive, and multiply where negative. Here that is done to scores minus their mean
+            (over what may be drawn), so that it is the same for logits, log probabilities and guided scores, which
+            differ by a constant: of log probabilities as they are, the best one, near 0, would go unpenalised.
         cfg_scale: weight w of guidance by the text, log p = log p_text + w (log p_text - log p_null); 0 is off.
         min_frames: the end is not drawn before so many frames.
         max_frames: generation is stopped there, and reported as run-away.
@@ -61,19 +65,31 @@ def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: 
     scores = scores.detach().double().cpu()
     if options.repetition_penalty != 1 and had:
         past = torch.tensor(sorted(set(had)))
+        scores = scores - scores[scores.isfinite()].mean()
         kept = scores[past]
         factor = options.repetition_penalty
         scores[past] = torch.where(kept > 0, kept / factor, kept * factor)
     if options.temperature == 0:
         return int(scores.argmax())
     number = generator.random()
-    ordered, order = (scores / options.temperature).sort(descending=True, stable=True)
-    probabilities = ordered.softmax(0)
-    if options.top_k is not None:
-        probabilities[options.top_k :] = 0
-    if options.top_p < 1:
-        before = probabilities.cumsum(0) / probabilities.sum() - probabilities / probabilities.sum()
-        probabilities[before >= options.top_p] = 0
+    probabilities, order = _best((scores / options.temperature).softmax(0), options)
     cumulative = probabilities.cumsum(0)
     chosen = int(torch.searchsorted(cumulative, number * float(cumulative[-1]), right=True))
-    return int(order[min(chosen, int((probabilities > 0).sum()) - 1)])
+    return int(order[min(chosen, len(order) - 1)])
+
+
+def _best(probabilities: Tensor, options: TokenSampling) -> tuple[Tensor, Tensor]:
+    """Of (C,) probabilities those that may be drawn, all above 0, and which they are; only as many are sorted as needed."""
+    limit = min(options.top_k or len(probabilities), len(probabilities))
+    if limit == len(probabilities) and options.top_p == 1:
+        order = probabilities.nonzero()[:, 0]
+        return probabilities[order], order
+    count = limit if options.top_k else min(FIRST, limit)
+    while True:
+        best, order = probabilities.topk(count)
+        total = best.sum() if options.top_k else probabilities.sum()
+        if count == limit or best.sum() >= options.top_p * total:
+            break
+        count = min(4 * count, limit)
+    kept = (best > 0) & (best.cumsum(0) - best < options.top_p * total if options.top_p < 1 else True)
+    return best[kept], order[kept]

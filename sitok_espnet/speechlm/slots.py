@@ -33,12 +33,12 @@ def build_speech_lm(config: Mapping[str, Any]) -> SpeechLMModel:
     if name not in LMS:
         raise SiTokError(f"lm: unknown choice {name!r}; there are {', '.join(LMS)}")
     conf = dict(config.get("lm_conf") or {})
-    legal = [p for p in inspect.signature(LMS[name].__init__).parameters if p not in ("self", "vocabulary_size")]
+    legal = [p for p in inspect.signature(LMS[name].__init__).parameters if p not in ("self", "vocabulary")]
     _check("lm_conf", conf, legal)
     model_conf = dict(config.get("model_conf") or {})
     _check("model_conf", model_conf, MODEL_KEYS)
     pattern = build_pattern(config.get("pattern") or "flatten", vocabulary)
-    return SpeechLMModel(LMS[name](vocabulary_size=len(vocabulary), **conf), pattern, **model_conf)
+    return SpeechLMModel(LMS[name](vocabulary=vocabulary, **conf), pattern, **model_conf)
 
 
 def _check(option: str, given: Mapping[str, Any], legal: list[str] | tuple[str, ...]) -> None:

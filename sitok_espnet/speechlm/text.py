@@ -59,8 +59,8 @@ def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokeni
         return TextTokenizer(
             processor.get_piece_size(), _hash([path]), processor.encode, lambda text: _unknown(processor, text)
         )
-    files = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
-    if not files:
+    pieces_hash = tokenizer_hash(path)
+    if pieces_hash is None:
         raise SiTokError(
             f"{path} is neither a SentencePiece model (stage 3 of sitok1 makes one) nor a folder with a tokenizer of "
             "transformers"
@@ -71,12 +71,20 @@ def load_text_tokenizer(path: str | Path, size: int | None = None) -> TextTokeni
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     except (OSError, ValueError) as error:
         raise SiTokError(f"{path} holds no tokenizer that transformers can read ({error})") from error
+    if size and len(tokenizer) > size:
+        raise SiTokError(f"{path}: the tokenizer has {len(tokenizer)} pieces, its text LM only {size} rows for them")
     return TextTokenizer(
         size or len(tokenizer),
-        _hash(files),
+        pieces_hash,
         lambda text: tokenizer.encode(text, add_special_tokens=False),
         lambda text: set(),  # text models have bytes for everything
     )
+
+
+def tokenizer_hash(path: str | Path) -> str | None:
+    """16 hex digits of what decides the pieces of a tokenizer of transformers, None where the folder has none."""
+    files = [Path(path) / name for name in TOKENIZER_FILES if (Path(path) / name).is_file()]
+    return _hash(files) if files else None
 
 
 def lm_text_size(path: str | Path) -> int | None:
@@ -91,8 +99,11 @@ def lm_text_size(path: str | Path) -> int | None:
 
 
 def _unknown(processor, text: str) -> set[str]:
-    """Characters that a SentencePiece model knows in no piece."""
-    return {character for character in text if processor.unk_id() in processor.encode(character)}
+    """Characters that a SentencePiece model knows in no piece, of a text that needs them."""
+    if processor.unk_id() not in processor.encode(text):
+        return set()
+    # The model normalises a text as a whole; where no single character is to blame, the text is.
+    return {character for character in text if processor.unk_id() in processor.encode(character)} or {text}
 
 
 def _hash(files: list[Path]) -> str:

@@ -21,12 +21,13 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, read_transcripts, write_json, write_table
 from sitok_espnet.evaluate.synthesis import CLIPPED, SETTINGS, TIMING
 from sitok_espnet.inference import SiTok
-from sitok_espnet.speechlm.generate_set import PROMPT_CODES, STATUS, read_codes
+from sitok_espnet.speechlm.generate_set import PROMPT_CODES, STATUS
 from sitok_espnet.speechlm.generation import EMPTY
-from sitok_espnet.tokens import open_tokens
+from sitok_espnet.tokens import open_tokens, read_places
 
 RESYNTHESIS, GENERATED, PROMPT_COPY = "resynthesis", "generated", "prompt_copy"
 ROWS = (RESYNTHESIS, GENERATED, PROMPT_COPY)
+CODES = "codes"  # in settings.json of a row: what it is the audio of
 SILENCE = 0.5  # seconds that stand for an empty utterance: nothing was said, and every word counts as missing
 
 
@@ -39,24 +40,26 @@ class Decoding:
     seed: int = 0
 
 
-def read_rows(data_dir: Path, generated: Path, tokenizer: SiTok) -> dict[str, dict[str, np.ndarray]]:
+def read_rows(data_dir: Path, generated: Path, codes_hash: str) -> dict[str, dict[str, np.ndarray]]:
     """row -> utterance -> codes (T, N); T = 0 where the language model said nothing.
+
+    ``codes_hash``: of the tokenizer whose tokens these must be.
 
     Raises:
         SiTokError: tokens of another tokenizer, or rows of different utterances.
     """
     tokens = open_tokens(generated)
-    if tokens.manifest["codes_hash"] != tokenizer.codes_hash:
+    if tokens.manifest["codes_hash"] != codes_hash:
         raise SiTokError(
             f"{generated} holds tokens of another tokenizer (codes_hash {tokens.manifest['codes_hash']}) than "
-            f"{tokenizer.directory} ({tokenizer.codes_hash}): give the --tokenizer that made them"
+            f"{codes_hash}: give the --tokenizer that made them"
         )
-    empty = np.empty((0, tokenizer.num_codebooks), dtype=np.int64)
+    empty = np.empty((0, tokens.manifest["num_codebooks"]), dtype=np.int64)
     status = read_transcripts(generated / STATUS)
     rows = {
-        RESYNTHESIS: read_codes(data_dir / "codes.scp", tokenizer.codebook_sizes),
+        RESYNTHESIS: read_places(data_dir / "codes.scp", codes_hash),
         GENERATED: {**{utt: empty for utt, what in status.items() if what == EMPTY}, **dict(tokens)},
-        PROMPT_COPY: read_codes(data_dir / PROMPT_CODES, tokenizer.codebook_sizes),
+        PROMPT_COPY: read_places(data_dir / PROMPT_CODES, codes_hash),
     }
     for row, codes in rows.items():
         if codes.keys() != rows[RESYNTHESIS].keys():
@@ -86,7 +89,7 @@ def vocode_set(
             "model_hash": tokenizer.model_hash,
             "vocoder": tokenizer.vocoder.identity,
             **vars(decoding),
-            "codes": _hash(codes),
+            CODES: hash_codes(codes),
             "device": str(tokenizer.device),
             "threads": torch.get_num_threads(),
         }
@@ -129,7 +132,8 @@ def _decode(
     return wav, {"audio": audio, "decoder": decoded - start, "vocoder": done - decoded}
 
 
-def _hash(codes: Mapping[str, np.ndarray]) -> str:
+def hash_codes(codes: Mapping[str, np.ndarray]) -> str:
+    """16 hex digits of utterances and their codes (T, N)."""
     digest = hashlib.sha256()
     for utt in sorted(codes):
         digest.update(f"{utt} {codes[utt].shape}\n".encode() + np.ascontiguousarray(codes[utt]).tobytes())

@@ -1,11 +1,13 @@
 """Training of the token language model as an ESPnet task."""
 
 import argparse
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -26,6 +28,13 @@ class SpeechLMTask(AbsTask):
 
     num_optimizers = 1
     class_choices_list = ()
+
+    @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """ESPnet's entry point; a training of other tokens is not resumed (see `check_resumed`)."""
+        args = cls.get_parser().parse_args(cmd) if args is None else args
+        check_resumed(args)
+        super().main(args=args)
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser):
@@ -64,17 +73,10 @@ class SpeechLMTask(AbsTask):
         """Transcripts to pieces; the tokenizer must be the one of the vocabulary."""
         if not args.text_tokenizer:
             raise SiTokError("no text tokenizer: give --text_tokenizer, the SentencePiece model of the recipe")
-        vocabulary = cls._vocabulary(args)
+        vocabulary = vocabulary_of(args.vocabulary)
         tokenizer = load_text_tokenizer(args.text_tokenizer, vocabulary.text_size)
         tokenizer.check(vocabulary, args.text_tokenizer)
         return TextPreprocessor(tokenizer)
-
-    @classmethod
-    def _vocabulary(cls, args: argparse.Namespace) -> JointVocabulary:
-        """From the file that was named, or the content that `build_model` put in its place."""
-        if isinstance(args.vocabulary, str):
-            return JointVocabulary.read(args.vocabulary)
-        return JointVocabulary.from_mapping(args.vocabulary or {}, "vocabulary")
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
@@ -100,3 +102,36 @@ class SpeechLMTask(AbsTask):
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
         return model
+
+
+def vocabulary_of(option: str | dict | None) -> JointVocabulary:
+    """From the file that was named, or the content that `build_model` put in its place."""
+    if isinstance(option, str):
+        return JointVocabulary.read(option)
+    return JointVocabulary.from_mapping(option or {}, "vocabulary")
+
+
+# What a checkpoint of the same shapes does not show, and what would go into config.yaml beside it as if it were so.
+FIXED = {"pattern": "flatten", "lm": DEFAULT_LM, "code_init": "random"}  # and their defaults
+
+
+def check_resumed(args: argparse.Namespace) -> None:
+    """Before anything is written: a checkpoint that is to be resumed is of the same tokens, pattern and beginning.
+
+    Raises:
+        SiTokError: it is not, and what differs.
+    """
+    folder = Path(args.output_dir or ".")
+    if not args.resume or args.collect_stats or not all((folder / n).is_file() for n in ("config.yaml", "checkpoint.pth")):
+        return
+    path = folder / "config.yaml"
+    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    old, new = vocabulary_of(before.get("vocabulary")), vocabulary_of(args.vocabulary)
+    differences = [f"{name} {value}, not {getattr(new, name)}" for name, value in asdict(old).items()
+                   if value != getattr(new, name)]  # fmt: skip
+    differences += [f"{name} {before.get(name, default)}, not {getattr(args, name)}" for name, default in FIXED.items()
+                    if before.get(name, default) != getattr(args, name)]  # fmt: skip
+    if differences:
+        raise SiTokError(
+            f"{folder} was trained with {'; '.join(differences)}: remove it, or train beside it (--lm_tag in the recipe)"
+        )

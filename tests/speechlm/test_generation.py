@@ -1,6 +1,7 @@
 """Generation: draws against their definitions, cache and batching against plain computation, ends and bounds."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tiny_lm import SIZES, tiny_lm, utterances
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.generation import EMPTY, ENDED, RUNAWAY, GenerationRequest, generate
-from sitok_espnet.speechlm.sampling import TokenSampling, draw
+from sitok_espnet.speechlm.sampling import TokenSampling, _best, draw
 from sitok_espnet.speechlm.sequences import make_sequence
 
 
@@ -38,10 +39,36 @@ def test_truncation_and_penalty():
     assert set(draws(scores, top_p=0.51)) == {1, 2}
     assert set(draws(scores, top_k=3, top_p=0.8)) == {1, 2}  # of the three: 0.56, 0.28, 0.17
     assert set(draws([-np.inf, 0.0, -np.inf])) == {1}
-    assert draws([2.0, 1.5], temperature=0, had=[0], repetition_penalty=1.5, count=1) == {1: 1}
-    assert draws([-1.0, -1.4], temperature=0, had=[0], repetition_penalty=1.5, count=1) == {1: 1}
-    penalised = draws(np.log([0.5, 0.5]).tolist(), had=[0, 0], repetition_penalty=2.0)
-    assert abs(penalised[0] / 4000 - 1 / 3) < 0.03  # log 0.5 doubled is log 0.25
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
+def test_the_best_of_many_codes_are_those_of_a_full_sort(top_p):
+    p = np.random.default_rng(0).dirichlet(np.full(3000, 0.5))
+    order = np.argsort(-p)
+    wanted = set(order[: np.searchsorted(p[order].cumsum(), top_p) + 1].tolist())
+    seen = draws(np.log(p).tolist(), top_p=top_p, count=300)
+    assert set(seen) <= wanted and len(seen) > 20
+    kept, which = _best(torch.from_numpy(p), TokenSampling(top_p=top_p))
+    assert set(which.tolist()) == wanted
+    torch.testing.assert_close(kept, torch.from_numpy(p)[which])
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0, "log_softmax"])
+def test_the_penalty_ends_a_confident_loop_whatever_constant_the_scores_carry(shift):
+    """One of 1,025 codes has logit 12: p = 0.994."""
+    logits = torch.zeros(1025, dtype=torch.double)
+    logits[7] = 12.0
+    mean = 12 / 1025
+    expected = np.exp((12 - mean) / 2) / (np.exp((12 - mean) / 2) + 1024 * np.exp(-mean))
+    scores = logits.log_softmax(0) if shift == "log_softmax" else logits + shift
+    assert draws(scores.tolist(), count=400)[7] > 380
+    share = draws(scores.tolist(), had=[7, 7], repetition_penalty=2.0)[7] / 4000
+    assert expected < 0.3 and abs(share - expected) < 0.03
+    below = draws([-1.0, 3.0, -2.0], temperature=0, had=[1], repetition_penalty=3.0, count=1)
+    assert below == {1: 1}  # 3 / 3 is still the best of -1, 1, -2
+    blocked = [-np.inf, *scores.tolist()]  # the end before min_frames: not in the mean
+    share = draws(blocked, had=[8], repetition_penalty=2.0)[8] / 4000
+    assert abs(share - expected) < 0.03
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "repetition_penalty", "cfg_scale", "max_frames"])
@@ -87,7 +114,7 @@ def test_greedy_codes_are_the_best_of_the_whole_sequence_without_a_cache(pattern
     model, wanted = tiny_lm(pattern=pattern), requests()
     results = generate(model, wanted, TokenSampling(temperature=0, max_frames=6, min_frames=6), [0, 0, 0])
     for request, result in zip(wanted, results, strict=True):
-        assert result.status == RUNAWAY and result.codes.shape == (6, len(SIZES))
+        assert result.status != EMPTY and result.codes.shape == (6, len(SIZES))
         codes = torch.cat([request.prompt, torch.from_numpy(result.codes)])
         sequence = make_sequence(model.pattern, request.pieces, codes)
         mask = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()[None, None]
@@ -105,6 +132,65 @@ def test_greedy_codes_are_the_best_of_the_whole_sequence_without_a_cache(pattern
                     assert choices[int(scores.argmax())] == sequence.targets[start + step, due.stream]
                     checked += 1
         assert checked == result.codes.size
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_guidance_is_its_formula(pattern):
+    """(1 + w) log p_text - w log p_null of the plain model, whatever the lengths of prompts in the batch."""
+    model, wanted, weight = model_that_ends(pattern), requests((3, 0, 1)), 5.0
+    options = TokenSampling(temperature=0, cfg_scale=weight, max_frames=6, min_frames=6)
+    results = generate(model, wanted, options, [0, 0, 0])
+    plain = generate(model, wanted, replace(options, cfg_scale=0.0), [0, 0, 0])
+    assert any((a.codes != b.codes).any() for a, b in zip(results, plain, strict=True))
+    with_null = 0
+    for request, result in zip(wanted, results, strict=True):
+        codes = torch.cat([request.prompt, torch.from_numpy(result.codes)])
+        seen = []
+        for pieces in (request.pieces, None):
+            sequence = make_sequence(model.pattern, pieces, codes)
+            mask = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()[None, None]
+            with torch.no_grad():
+                hidden = model.hidden(sequence.inputs[None], mask, torch.arange(len(sequence))[None])[0]
+            seen.append(hidden[1 if pieces is None else len(pieces) + 1 :])  # from <speech> on
+        for step in range(len(seen[0])):
+            for due in model.pattern.due(step):
+                if len(request.prompt) <= due.frame < len(codes):
+                    choices = model.vocabulary.choices(due.codebook)
+                    text, null = (model.lm.logits(hidden[step], choices).double().log_softmax(-1) for hidden in seen)
+                    scores = (1 + weight) * text - weight * null
+                    if due.codebook == 0:
+                        scores[0] = -torch.inf  # the end, before min_frames
+                    code = int(codes[due.frame, due.codebook]) + (due.codebook == 0)
+                    assert int(scores.argmax()) == code
+                    with_null += int(text.argmax()) != code
+    assert with_null > 3  # the null condition decides
+
+
+def test_guidance_needs_a_model_that_has_seen_the_null_condition():
+    model = tiny_lm(model_conf={"text_drop": 0.0})
+    with pytest.raises(SiTokError, match="text_drop 0"):
+        generate(model, requests(), TokenSampling(cfg_scale=1.0), [0, 0, 0])
+    assert generate(model, [], TokenSampling(), []) == []
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_diverged_model_is_an_error(temperature):
+    model = tiny_lm()
+    with torch.no_grad():
+        model.lm.model.get_output_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(SiTokError, match="NaN"):
+        generate(model, requests(), TokenSampling(temperature=temperature), [0, 0, 0])
+
+
+@pytest.mark.parametrize("frames", [0, 1, 4])
+def test_an_end_that_the_model_chose_is_no_run_away(frames):
+    """All scores are equal, so the best is the first choice: the end."""
+    model = tiny_lm(sizes=(6,))
+    with torch.no_grad():
+        model.lm.model.get_output_embeddings().weight.zero_()
+    options = TokenSampling(temperature=0, min_frames=frames, max_frames=max(frames, 1))
+    (result,) = generate(model, [GenerationRequest(torch.tensor([1]), torch.zeros(0, 1).long())], options, [0])
+    assert len(result.codes) == frames and result.status == (ENDED if frames else EMPTY)
 
 
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from tiny_lm import LLAMA, SIZES, tiny_lm, tiny_lm_config, utterances
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.sequences import make_sequence
@@ -124,20 +123,21 @@ def test_gradient_checkpointing_changes_nothing():
     torch.testing.assert_close(*gradients)
 
 
-def test_a_pretrained_text_model_keeps_its_pieces(tmp_path):
-    torch.manual_seed(5)
-    text_lm = LlamaForCausalLM(LlamaConfig(vocab_size=8, **LLAMA))
-    text_lm.save_pretrained(tmp_path / "text_lm")
-    model = tiny_lm(lm="pretrained", lm_conf={"path": str(tmp_path / "text_lm")})
-    old, new = text_lm.get_input_embeddings().weight, model.lm.model.get_input_embeddings().weight
-    assert len(new) == len(model.vocabulary)
-    torch.testing.assert_close(new[:8], old)
-    assert torch.isfinite(model.losses(utterances(2))[0]).all()
-    with pytest.raises(SiTokError, match="holds no model of transformers"):
-        tiny_lm(lm="pretrained", lm_conf={"path": str(tmp_path)})
-    LlamaForCausalLM(LlamaConfig(vocab_size=99, **LLAMA)).save_pretrained(tmp_path / "large")
-    with pytest.raises(SiTokError, match="99 text pieces"):
-        tiny_lm(lm="pretrained", lm_conf={"path": str(tmp_path / "large")})
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_bfloat16_autocast_is_close_and_has_gradients(pattern, checkpointing):
+    """What use_amp does on GPUs that have bfloat16."""
+    conf = {"model_type": "llama", "config": dict(LLAMA), "gradient_checkpointing": checkpointing}
+    model = tiny_lm(pattern=pattern, lm_conf=conf, model_conf={"text_drop": 0.0, "pack_length": 40}).train()
+    batch = padded(utterances(4))
+    expected = float(model(**batch)[0].detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**batch)[0].mean()
+    assert float(loss.detach()) == pytest.approx(expected, abs=5e-3) and loss.dtype == torch.float32
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert sum(float(gradient.abs().sum()) for gradient in gradients) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """SpeechLMTask on ESPnet's trainer: lengths, training, resuming, and its checks."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import sentencepiece
@@ -73,6 +75,14 @@ def statistics(corpus):
     return corpus / "stats"
 
 
+@pytest.fixture(scope="module")
+def trained(corpus, statistics, tmp_path_factory):
+    """An experiment of one epoch."""
+    folder = tmp_path_factory.mktemp("trained") / "lm"
+    SpeechLMTask.main(cmd=command(corpus, folder, *shapes(statistics), "--max_epoch", "1"))
+    return folder
+
+
 def shapes(statistics):
     names = ("text_shape", "codes_shape")
     return [w for part in ("train", "valid") for n in names for w in (f"--{part}_shape_file", statistics / part / n)]
@@ -103,6 +113,29 @@ def test_training_learns_and_resumes_with_the_same_result(corpus, statistics, tm
     # config.yaml is all that is needed to open the model, without the vocabulary's file.
     model, _ = SpeechLMTask.build_model_from_file(tmp_path / "whole/config.yaml", tmp_path / "whole/2epoch.pth")
     torch.testing.assert_close(model.state_dict()["lm.model.lm_head.weight"], one["lm.model.lm_head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("vocabulary", "codes_hash", "codes_hash c, not RETRAINED"),
+        ("vocabulary", "frame_rate", "frame_rate 25/2, not 25"),
+        ("pattern", "flatten", "pattern delay, not flatten"),
+        ("code_init", "codebook", "code_init random, not codebook"),
+    ],
+)
+def test_a_training_of_other_tokens_is_not_resumed(corpus, trained, tmp_path, option, value, message):
+    files = shapes(corpus / "stats")
+    before = {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    if option == "vocabulary":
+        content = asdict(JointVocabulary.read(corpus / "vocabulary.json"))
+        content |= {value: {"codes_hash": "RETRAINED", "frame_rate": "25"}[value]}
+        value = tmp_path / "vocabulary.json"
+        JointVocabulary(**content).write(value)
+    more = (f"--{option}", value, "--resume", "true", "--max_epoch", "1")
+    with pytest.raises(SiTokError, match=f"{message}.*--lm_tag"):
+        SpeechLMTask.main(cmd=command(corpus, trained, *files, *more))
+    assert {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
 
 
 def test_what_does_not_belong_together_is_refused(corpus, statistics, tmp_path):

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 class AbsLM(nn.Module, ABC):
     """Shapes: R rows, P positions, K positions of the cache and P, D width.
 
-    Implementations take the size of the joint vocabulary as ``vocabulary_size``, given by the task.
+    Implementations take the joint vocabulary as ``vocabulary``, given by the task.
     """
 
     @abstractmethod
     def output_size(self) -> int:
         """D."""
+
+    @abstractmethod
+    def max_positions(self) -> int | None:
+        """Positions of the longest sequence, None without limit."""
 
     @abstractmethod
     def embed(self, identifiers: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ class AbsPattern(ABC):
     def codebooks(self, num_steps: int) -> Tensor:
         """(R, S): the codebook whose code, or end, each stream of each step may hold, -1 for none."""
         table = torch.full((num_steps, self.num_streams), -1)
-        for step in range(num_steps):
-            for due in self.due(step):
-                table[step, due.stream] = due.codebook
+        step, stream = self._places(num_steps)  # a frame begins no earlier than the step of its own number
+        there = step < num_steps
+        table[step[there], stream[there]] = torch.arange(self.num_codebooks).expand_as(step)[there]
         return table
 
     def _places(self, frames: int) -> tuple[Tensor, Tensor]:
