@@ -2,8 +2,8 @@
 """Transcripts and tokens of a set, as the language model reads them, and prompts of a test set (sitok_tts1, stage 2).
 
 A set has what has both: ``text``, ``codes.scp``, ``wav.scp``, ``utt2spk``, ``spk2utt``, ``utt2num_samples`` and, where
-there are several languages, ``utt2lang``. A test set (one with --prompts_from) has ``prompts`` as well: utterance and
-another utterance of the same speaker in the same language, whose audio is in ``prompt.scp``, transcript in
+there are several languages, ``utt2lang``; ``left_out`` says of every other utterance why it is not there. A test set (one with --prompts_from) has ``prompts`` as well: utterance and
+another utterance of the same speaker in the same language with other words, whose audio is in ``prompt.scp``, transcript in
 ``prompt_text``, tokens in ``prompt_codes.scp``.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 from recipe_files import read_table, write_data_dir, write_table
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.text import normalize_words
 from sitok_espnet.tokens import open_tokens
 
 PROMPT_SECONDS = (2.0, 6.0)  # long enough for a voice, short enough to leave the sequence to the target
@@ -38,8 +39,12 @@ class Utterance:
     seconds: float
 
 
-def read_set(data_dir: Path, tokens: Path) -> dict[str, Utterance]:
-    """Utterances that have a transcript; SiTokError where tokens are missing, or are of other audio."""
+def read_set(data_dir: Path, tokens: Path) -> tuple[dict[str, Utterance], list[str]]:
+    """Utterances that have a transcript, and those that have none.
+
+    Raises:
+        SiTokError: tokens are missing, or are of other audio.
+    """
     if not (data_dir / "text").is_file():
         raise SiTokError(f"{data_dir}/text does not exist: a text-to-speech recipe needs transcripts")
     audio, texts = read_table(data_dir / "wav.scp"), read_table(data_dir / "text", allow_empty_value=True)
@@ -59,7 +64,7 @@ def read_set(data_dir: Path, tokens: Path) -> dict[str, Utterance]:
         found[utt] = Utterance(speakers[utt], language, text, audio[utt], place, entries[utt].num_samples, seconds)
     if not found:
         raise SiTokError(f"{data_dir}/text has no transcript")
-    return found
+    return found, sorted(audio.keys() - found.keys())
 
 
 def choose_prompts(
@@ -67,10 +72,11 @@ def choose_prompts(
     pools: Sequence[Mapping[str, Utterance]],
     limits: tuple[float, float] = PROMPT_SECONDS,
 ) -> dict[str, str]:
-    """Utterance -> another utterance of its speaker, in its language; what has none is left out.
+    """Utterance -> another utterance of its speaker, in its language, with other words; what has none is left out.
 
-    Of the right length where there is one (else the nearest), of the first pool that has such, with another text where
-    there is one. Among equals a hash of both identifiers decides, so that order and other utterances do not matter.
+    The same words would be the answer: their tokens could be copied. Of the right length where there is one (else the
+    nearest), of the first pool that has such. Among equals a hash of both identifiers decides, so that order and other
+    utterances do not matter.
     """
     by_voice: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     everything: dict[str, Utterance] = {}
@@ -78,6 +84,7 @@ def choose_prompts(
         for utt, item in pool.items():
             by_voice[item.speaker, item.language].setdefault(utt, number)
             everything.setdefault(utt, item)
+    words = {utt: normalize_words(item.text) for utt, item in everything.items()}
     chosen = {}
     for utt, item in wanted.items():
 
@@ -86,9 +93,10 @@ def choose_prompts(
             outside = max(limits[0] - seconds, seconds - limits[1], 0.0)
             number = by_voice[item.speaker, item.language][other]
             tie = hashlib.sha256(f"{utt} {other}".encode()).hexdigest()
-            return (outside, everything[other].text == item.text, number, tie)
+            return (outside, number, tie)
 
-        others = [other for other in by_voice[item.speaker, item.language] if other != utt]
+        said = normalize_words(item.text)
+        others = [other for other in by_voice[item.speaker, item.language] if other != utt and words[other] != said]
         if others:
             chosen[utt] = min(others, key=rank)
     return chosen
@@ -130,18 +138,20 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     try:
-        found = read_set(args.data_dir, args.tokens)
-        remark = ""
+        found, silent = read_set(args.data_dir, args.tokens)
+        left_out = dict.fromkeys(silent, "no transcript")
         if args.prompts_from:
-            pools = [found, *(read_set(*pair) for pair in args.prompts_from)]
+            pools = [found, *(read_set(*pair)[0] for pair in args.prompts_from)]
             prompts = choose_prompts(found, pools)
             if not prompts:
-                raise SiTokError(f"{args.data_dir}: no speaker has two utterances: there are no prompts")
-            remark = f", {len(found) - len(prompts)} left out whose speaker has no other utterance"
+                raise SiTokError(f"{args.data_dir}: no speaker has two utterances of different words: there are no prompts")
+            left_out |= dict.fromkeys(found.keys() - prompts.keys(), "no prompt: nothing else of this speaker")
             found = {utt: found[utt] for utt in prompts}
             write_prompts(args.out_dir, prompts, {utt: item for pool in reversed(pools) for utt, item in pool.items()})
+        write_table(args.out_dir / "left_out", left_out)
         write_set(args.out_dir, found)
-        print(f"{args.out_dir}: {len(found)} utterances with text and tokens{remark}")
+        remarks = "".join(f", left out: {count} ({why})" for why, count in Counter(left_out.values()).items())
+        print(f"{args.out_dir}: {len(found)} utterances with text and tokens{remarks}")
     except SiTokError as error:
         sys.exit(f"error: {error}")
 

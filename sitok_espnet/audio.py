@@ -128,6 +128,14 @@ def resample(wav, orig_rate: int, new_rate: int) -> np.ndarray:
     return out.numpy()
 
 
+def format_of(path: Path | str) -> str:
+    """What `write_audio` would write, WAV or FLAC; SiTokError for another suffix."""
+    kind = Path(path).suffix.lower().lstrip(".").upper()
+    if kind not in ("WAV", "FLAC"):
+        raise SiTokError(f"{path}: can only write .wav and .flac")
+    return kind
+
+
 def write_audio(path: Path | str, wav, sample_rate: int) -> int:
     """Write float (S,) as PCM_16 (format by suffix: .wav or .flac) under a temporary name, then move it into place.
 
@@ -141,9 +149,7 @@ def write_audio(path: Path | str, wav, sample_rate: int) -> int:
     """
     path = Path(path)
     wav = check_waveform(wav, str(path))
-    kind = path.suffix.lower().lstrip(".").upper()
-    if kind not in ("WAV", "FLAC"):
-        raise SiTokError(f"{path}: can only write .wav and .flac")
+    kind = format_of(path)
     clipped = int(np.count_nonzero(np.abs(wav) > 1.0))
     if clipped:
         print(

@@ -79,6 +79,8 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise SiTokError(f"{path} is not valid YAML ({error}): restore it, or train again") from error
+    if isinstance(config, dict) and {"pattern", "vocabulary"} <= config.keys():
+        raise SiTokError(f"{directory} is a language model over tokens (`sitok tts --lm`), not a tokenizer")
     if not isinstance(config, dict) or not set(SLOTS) & set(config):
         raise SiTokError(f"{path} is not the configuration of a SiTok model")
     normalize_conf = dict(config.get("normalize_conf") or {})

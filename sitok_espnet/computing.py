@@ -5,6 +5,16 @@ from contextlib import contextmanager
 
 import torch
 
+from sitok_espnet.errors import SiTokError
+
+
+def check_device(device: str) -> None:
+    """SiTokError in one line for a device that torch does not have here."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SiTokError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}): try cpu") from error
+
 
 @contextmanager
 def exact_inference() -> Iterator[None]:

@@ -12,7 +12,7 @@ import torch
 from sitok_espnet.audio import check_sample_rate, check_waveform
 from sitok_espnet.checkpoint import INFERENCE, LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
-from sitok_espnet.computing import exact_inference, make_batches
+from sitok_espnet.computing import check_device, exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import locate
 from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
@@ -73,10 +73,7 @@ class SiTok:
         Raises:
             SiTokError: nothing to load there, a checkpoint of another model or mel, an unusable device or option.
         """
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise SiTokError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}): try cpu") from error
+        check_device(device)
         directory = locate(directory)
         loaded = load_model(directory, checkpoint=checkpoint, device=device)
         vocoder, vocoder_conf = choose_vocoder(directory, vocoder, vocoder_conf)

@@ -10,8 +10,19 @@ PREFERRED_MODEL = "asterisk_25hz"  # the default of the command line in installa
 
 
 def pretrained_models() -> list[str]:
-    """Names of the models in this installation."""
-    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER)
+    """Names of the tokenizers in this installation."""
+    return sorted(name for name, is_lm in _packed().items() if not is_lm)
+
+
+def pretrained_language_models() -> list[str]:
+    """Names of the token language models in this installation."""
+    return sorted(name for name, is_lm in _packed().items() if is_lm)
+
+
+def _packed() -> dict[str, bool]:
+    """name -> whether it is a language model: its configuration has a pattern (text, because parsing takes its time)."""
+    paths = [path for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER]
+    return {path.parent.name: "\npattern:" in "\n" + path.read_text(encoding="utf-8") for path in paths}
 
 
 def default_model() -> str | None:
@@ -19,8 +30,12 @@ def default_model() -> str | None:
     return PREFERRED_MODEL if PREFERRED_MODEL in pretrained_models() else None
 
 
-def locate(directory_or_name: str | Path) -> Path:
+def locate(directory_or_name: str | Path, language_model: bool = False) -> Path:
     """The folder of a model: an existing folder, or the name of one that came with the package.
+
+    Args:
+        directory_or_name: either.
+        language_model: look for a language model of that name, not for a tokenizer.
 
     Raises:
         SiTokError: neither; it lists the names.
@@ -29,11 +44,18 @@ def locate(directory_or_name: str | Path) -> Path:
     if folder.is_dir():
         return folder
     name = str(directory_or_name)
-    if name in pretrained_models():
+    names, others = pretrained_models(), pretrained_language_models()
+    kind, option, packed = "tokenizer", "--model", "what stage 9 packed"
+    if language_model:
+        names, others = others, names
+        kind, option, packed = "language model", "--lm", "what speechlm_pack made"
+    if name in names:
         return MODELS / name
+    if name in others:
+        raise SiTokError(f"{name} is no {kind} ({option}): of these, the installation has {', '.join(names) or 'none'}")
     raise SiTokError(
-        f"no model {name}: it is neither a folder (an experiment, or what stage 9 packed) nor one of the "
-        f"models of this installation ({', '.join(pretrained_models()) or 'none'})"
+        f"no model {name}: it is neither a folder (an experiment, or {packed}) nor one of the "
+        f"{kind}s of this installation ({', '.join(names) or 'none'})"
     )
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from sitok_espnet import __version__
 from sitok_espnet.bin.sampling_options import add_sampling
 from sitok_espnet.errors import SiTokError
-from sitok_espnet.pretrained import default_model, pretrained_models
+from sitok_espnet.pretrained import default_model, pretrained_language_models, pretrained_models
 
 INPUTS = "audio files, directories (searched for audio), or a wav.scp"
 INPUTS_OF_ONE = "a directory (searched for audio), a wav.scp or an audio file"
@@ -110,7 +110,13 @@ def get_parser() -> argparse.ArgumentParser:
     tts.add_argument("--prompt", metavar="AUDIO", help="whose voice: some seconds of speech (default: any voice)")
     tts.add_argument("--prompt_text", metavar="TEXT", help="what is said in the prompt")
     tts.add_argument("-o", "--output", required=True, help="audio file to write")
-    tts.add_argument("--lm", required=True, help="language model: experiment (exp/lm_...) or packed directory")
+    names = pretrained_language_models()
+    tts.add_argument(
+        "--lm",
+        required=True,
+        help="language model: experiment (exp/lm_...) or packed directory"
+        + (f", or one of the package's own: {', '.join(names)}" if names else ""),
+    )
     tts.add_argument("--lm_checkpoint", metavar="FILE", help="file in the directory (default: packed or best)")
     tts.add_argument("--resample", action="store_true", help="convert the prompt's sampling rate instead of refusing")
     add_sampling(tts)

@@ -31,6 +31,8 @@ def sampling_of(args: argparse.Namespace, frame_rate: Fraction | str):
     for option in ("min_seconds", "max_seconds"):
         if not 0 <= getattr(args, option) < float("inf"):
             raise SiTokError(f"--{option} cannot be {getattr(args, option)}")
+    if args.max_seconds == 0 or args.min_seconds > args.max_seconds:
+        raise SiTokError(f"--max_seconds {args.max_seconds:g} must be above 0 and --min_seconds {args.min_seconds:g}")
     return TokenSampling(
         temperature=args.temperature,
         top_k=args.top_k,

@@ -4,8 +4,13 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
+
+if TYPE_CHECKING:
+    from sitok_espnet.speechlm.text import TextTokenizer
 
 VOCABULARY, PIECES = "vocabulary.json", "bpe.model"
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.gguf")
@@ -22,6 +27,9 @@ def get_parser() -> argparse.ArgumentParser:
         help="a SentencePiece model, or the folder of a text LM (default: the text pieces of the tokenizer)",
     )
     parser.add_argument(
+        "--texts", nargs="*", default=[], type=Path, help="transcripts of all sets: the pieces must be able to write them"
+    )
+    parser.add_argument(
         "--output_dir", required=True, type=Path, help="gets vocabulary.json, the pieces and the codebook vectors"
     )
     return parser
@@ -30,12 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None) -> int:
     """Entry point."""
     args = get_parser().parse_args(cmd)
-    try:
-        run(args)
-    except SiTokError as error:
-        print(f"speechlm_vocabulary: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("speechlm_vocabulary", lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
 
     source = Path(args.text_tokenizer) if args.text_tokenizer else pieces_of(args.tokenizer)
     pieces = load_text_tokenizer(source, lm_text_size(source))
+    for path in args.texts:
+        check_text(pieces, path)
     manifests = {path: open_tokens(path).manifest for path in args.tokens}
     first = next(iter(manifests.values()))
     vocabulary = JointVocabulary(
@@ -73,6 +78,19 @@ def run(args: argparse.Namespace) -> None:
         f"{args.output_dir / VOCABULARY}: {len(vocabulary)} identifiers: {vocabulary.text_size} text pieces of "
         f"{source}, {' + '.join(map(str, vocabulary.codebook_sizes))} codes"
     )
+
+
+def check_text(pieces: "TextTokenizer", path: Path) -> None:
+    """SiTokError where transcripts have characters without a piece: speaking them would be refused after the training."""
+    from sitok_espnet.evaluate.files import read_transcripts
+
+    found = {utt: unknown for utt, text in read_transcripts(path).items() if (unknown := pieces.unknown(text))}
+    if found:
+        some = "; ".join(f"{utt}: {' '.join(sorted(unknown))}" for utt, unknown in list(found.items())[:5])
+        raise SiTokError(
+            f"{path}: {len(found)} transcripts have characters that no text piece has ({some}): correct or remove them, "
+            "or give --text_tokenizer with pieces for them"
+        )
 
 
 def pieces_of(tokenizer: str) -> Path:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sitok_espnet.audio import read_audio, resample, write_audio
+from sitok_espnet.audio import format_of, read_audio, resample, write_audio
 from sitok_espnet.bin.open_model import open_model
 from sitok_espnet.bin.sampling_options import sampling_of
 from sitok_espnet.errors import SiTokError
@@ -20,7 +20,9 @@ def run(args: argparse.Namespace) -> int:
     """Speak one text; the exit status: 0, or BAD_GENERATION for a run-away or empty result."""
     if (args.prompt is None) != (args.prompt_text is None):
         raise SiTokError("--prompt and --prompt_text belong together: the speech, and what is said in it")
-    sampling_options(args.steps, args.cfg_scale, args.seed)  # a bad option is better said before the models are opened
+    # A bad option is better said before the models are opened.
+    sampling_options(args.steps, args.cfg_scale, args.seed)
+    format_of(args.output)
     recording = read_audio(args.prompt) if args.prompt else None
     loaded = load_speech_lm(args.lm, args.lm_checkpoint, args.device)
     sampling = sampling_of(args, loaded.model.vocabulary.frame_rate)
@@ -33,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         prompt = tts.make_prompt(wav, rate, args.prompt_text)
     (spoken,) = tts.speak([args.text], [prompt], sampling, [args.seed], args.steps, args.cfg_scale)
     if spoken.status == EMPTY:
+        Path(args.output).unlink(missing_ok=True)  # an older result would look like this one
         print("sitok tts: empty: the model ended before it said anything, nothing is written", file=sys.stderr)
         return BAD_GENERATION
     write_audio(Path(args.output), spoken.wav, tts.tokenizer.sample_rate)

@@ -11,7 +11,9 @@ import yaml
 
 import sitok_espnet
 from sitok_espnet.checkpoint import best_checkpoint, find_file, read_weights, round_to_half
+from sitok_espnet.computing import check_device
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.pretrained import locate
 from sitok_espnet.speechlm.espnet_model import SpeechLMModel
 from sitok_espnet.speechlm.slots import build_speech_lm
 from sitok_espnet.speechlm.text import TextTokenizer, load_text_tokenizer
@@ -35,12 +37,13 @@ class LoadedSpeechLM:
 
 
 def load_speech_lm(directory: str | Path, checkpoint: str | None = None, device: str = "cpu") -> LoadedSpeechLM:
-    """Open the experiment of stage 5, or what `pack_speech_lm` wrote.
+    """Open the experiment of stage 5, what `pack_speech_lm` wrote, or a language model of the package by its name.
 
     Raises:
-        SiTokError: files missing, or weights of another architecture.
+        SiTokError: files missing, weights of another architecture, a tokenizer, or a device that is not there.
     """
-    directory = Path(directory)
+    check_device(device)
+    directory = locate(directory, language_model=True)
     path = directory / "config.yaml"
     if not path.is_file():
         raise SiTokError(f"{directory} holds no config.yaml: give the folder of a language model (sitok_tts1, stage 5)")
@@ -48,6 +51,8 @@ def load_speech_lm(directory: str | Path, checkpoint: str | None = None, device:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise SiTokError(f"{path} is not valid YAML ({error}): restore it, or train again") from error
+    if isinstance(config, dict) and "pattern" not in config and {"encoder", "quantizer"} & config.keys():
+        raise SiTokError(f"{directory} is a tokenizer (--model or --tokenizer), not a language model over its tokens")
     if not isinstance(config, dict) or "pattern" not in config:
         raise SiTokError(f"{path} is not the configuration of a token language model")
     pieces = find_file(directory, config.get("text_tokenizer"), "text_tokenizer")

@@ -61,10 +61,7 @@ def held_out_nats(
         (name -> cell) and ``comparisons`` ([first, second, cell], over the utterances that both have).
     """
     scores = lm_nats(loaded, held_out, seed) | count_nats(training, held_out, loaded.model.vocabulary.codebook_sizes)
-    cells = {
-        name: attempt(lambda v=values: asdict(statistics.bootstrap([v[utt] for utt in sorted(v)], resamples, seed)))
-        for name, values in scores.items()
-    }
+    cells = {name: attempt(lambda v=values: _value(v, resamples, seed)) for name, values in scores.items()}
     pairs = [
         {"first": TEXT, "second": name, **_compared(scores[TEXT], values, resamples, seed)}
         for name, values in scores.items()
@@ -78,6 +75,12 @@ def held_out_nats(
         "models": cells,
         "comparisons": pairs,
     }
+
+
+def _value(scores: Mapping[str, Measurement], resamples: int, seed: int) -> dict:
+    if not scores:
+        raise SiTokError("no utterance has another one of its speaker and language with other words")
+    return asdict(statistics.bootstrap([scores[utt] for utt in sorted(scores)], resamples, seed))
 
 
 def _compared(first: Mapping[str, Measurement], second: Mapping[str, Measurement], resamples: int, seed: int) -> dict:

@@ -2,8 +2,14 @@
 
 import random
 
+import numpy as np
 import pytest
-from tts_sets import PROMPT_SECONDS, Utterance, choose_prompts
+import soundfile
+from recipe_files import read_table, write_table
+from tts_sets import PROMPT_SECONDS, Utterance, choose_prompts, main
+
+from sitok_espnet.dump import dump_tokens
+from sitok_espnet.inputs import read_scp
 
 LOW, HIGH = PROMPT_SECONDS
 
@@ -53,7 +59,11 @@ def test_the_nearest_length_another_text_and_the_same_language():
     assert choose_prompts(wanted, [pool]) == {"u": "long"}  # half a second too long, a second too short
     same = {"u": wanted["u"], "same": utterance(text="hello"), "other": utterance(text="bye")}
     assert choose_prompts(wanted, [same]) == {"u": "other"}
-    assert choose_prompts(wanted, [{"u": wanted["u"], "same": same["same"]}]) == {"u": "same"}
+    # Its tokens could be copied: rather an utterance too long, or from training, or none at all.
+    same["same"] = utterance(text="Hello!")
+    assert choose_prompts(wanted, [{"u": wanted["u"], "same": same["same"]}]) == {}
+    longer = {"long": utterance(seconds=6.05, text="bye")}
+    assert choose_prompts(wanted, [{"u": wanted["u"], "same": same["same"]}, longer]) == {"u": "long"}
     spanish = {"u": utterance(language="es"), "en": utterance(language="en"), "es": utterance(language="es", seconds=1)}
     assert choose_prompts({"u": spanish["u"]}, [spanish]) == {"u": "es"}
 
@@ -62,10 +72,24 @@ def test_who_has_no_other_utterance_is_left_out():
     assert choose_prompts({"u": utterance("a")}, [{"u": utterance("a")}, {"v": utterance("b")}]) == {}
 
 
+def test_every_utterance_that_is_left_out_is_named_with_the_reason(tiny_tokenizer, tmp_path):
+    said = {"a1": "one two", "a2": "three", "a3": "", "b1": "alone", "c1": "twice", "c2": "Twice."}
+    for utt in said:
+        soundfile.write(tmp_path / f"{utt}.wav", 0.1 * np.random.default_rng(0).standard_normal(4800), 24000)
+    write_table(tmp_path / "wav.scp", {utt: tmp_path / f"{utt}.wav" for utt in said})
+    write_table(tmp_path / "text", said)
+    write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in said})
+    write_table(tmp_path / "utt2num_samples", dict.fromkeys(said, 4800))
+    dump_tokens(tiny_tokenizer, read_scp(tmp_path / "wav.scp"), tmp_path / "tokens", progress=False)
+    places = [str(tmp_path), str(tmp_path / "tokens")]
+    main(["--data_dir", places[0], "--tokens", places[1], "--out_dir", f"{tmp_path}/set", "--prompts_from", *places])
+    assert read_table(tmp_path / "set/prompts") == {"a1": "a2", "a2": "a1"}
+    none = "no prompt: nothing else of this speaker"
+    assert read_table(tmp_path / "set/left_out") == {"a3": "no transcript", "b1": none, "c1": none, "c2": none}
+
+
 @pytest.mark.parametrize("missing, message", [("text", "needs transcripts"), ("tokens", "no such token file")])
 def test_incomplete_sets_are_refused(missing, message, tmp_path):
-    from tts_sets import main
-
     if missing != "text":
         for name, line in (("text", "u hello"), ("wav.scp", "u a.wav"), ("utt2spk", "u a"), ("utt2num_samples", "u 9")):
             (tmp_path / name).write_text(f"{line}\n")

@@ -1,7 +1,9 @@
 """A test set spoken in batches: seeds, resuming, the token set, audio of the rows, and what is refused."""
 
+import argparse
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ from tts_sets import main as make_sets
 from sitok_espnet.bin import speechlm_generate, speechlm_vocode
 from sitok_espnet.dump import dump_tokens
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.speech_lm_table import speech_lm_section
 from sitok_espnet.inputs import read_scp
 from sitok_espnet.speechlm import generate_set as module
 from sitok_espnet.speechlm.checkpoint import load_speech_lm
 from sitok_espnet.speechlm.generate_set import generate_set, read_texts
 from sitok_espnet.speechlm.requests import frames_of, utterance_seed
+from sitok_espnet.speechlm.results import durations, speech_lm_results
 from sitok_espnet.speechlm.sampling import TokenSampling
-from sitok_espnet.tokens import open_tokens, read_tokens
+from sitok_espnet.tokens import open_tokens, read_places, read_tokens
 
 SAMPLING = TokenSampling(min_frames=0, max_frames=6)
 
@@ -41,7 +45,7 @@ def place(tmp_path_factory, tiny_tokenizer, tiny_model_dir):
 
 def speak(place, output, **options):
     loaded = load_speech_lm(place / "lm")
-    texts = read_texts(place / "set", loaded.model.vocabulary.codebook_sizes)
+    texts = read_texts(place / "set", loaded.model.vocabulary.codes_hash)
     return generate_set(loaded, texts, place / "tokens", output, **{"sampling": SAMPLING, **options})
 
 
@@ -61,7 +65,8 @@ def test_a_token_set_with_a_status_for_everybody(place, tmp_path):
     assert tokens.manifest["codes_hash"] == open_tokens(place / "tokens").manifest["codes_hash"]
     for entry in tokens.entries:
         assert entry.num_samples == 1920 * len(codes[entry.utt])
-        assert (len(codes[entry.utt]) == 6) == (status[entry.utt] == "run-away") or status[entry.utt] == "ended"
+        # Within the longest length, and below it unless the model was stopped or ended just there.
+        assert len(codes[entry.utt]) == 6 or (len(codes[entry.utt]) < 6 and status[entry.utt] == "ended")
     report = json.loads((tmp_path / "out/generation.json").read_text())
     assert {utt: item["status"] for utt, item in report["utterances"].items()} == status
     assert all(item["seconds"] > 0 for item in report["utterances"].values())
@@ -127,6 +132,92 @@ def test_rows_of_audio_and_silence_for_the_empty(place, tmp_path, tiny_model_dir
     assert timing.keys() == made.keys() and all(item["decoder"] > 0 for item in timing.values())
 
 
+@pytest.fixture(scope="module")
+def scored(place, tmp_path_factory, tiny_model_dir):
+    """made (stage 6) and rows (stage 7), and the arguments of stage 8."""
+    root = tmp_path_factory.mktemp("scored")
+    vocode(place, root, tiny_model_dir)
+    return root
+
+
+def vocode(place, root, model_dir):
+    speak(place, root / "made")
+    command = ["--tokenizer", model_dir, "--data_dir", place / "set", "--generated", root / "made"]
+    command += ["--output_dir", root / "rows", "--steps", 1, "--vocoder_conf", "iterations=2"]
+    assert speechlm_vocode.main([str(word) for word in command]) == 0
+
+
+def results(place, root):
+    args = argparse.Namespace(data_dir=place / "set", train_dir=place / "set", valid_dir=None, generated=root / "made")
+    args.vocoded, args.resamples, args.seed = root / "rows", 20, 0
+    return speech_lm_results(load_speech_lm(place / "lm"), args)
+
+
+def test_results_of_what_was_generated(place, scored):
+    content = results(place, scored)
+    made = dict(read_tokens(scored / "made"))
+    recorded = {utt: len(codes) for utt, codes in read_tokens(place / "tokens")}
+    shares = [len(made.get(utt, ())) / length for utt, length in recorded.items()]
+    found = content["generation"]["duration"]
+    assert found["median"] == pytest.approx(np.median(shares)) and found["utterances"] == 6
+    assert found["below_half"] == sum(share < 0.5 for share in shares) > 0 and found["above_twice"] == 0
+    page = speech_lm_section({"speech_lm": content})
+    assert f"median {found['median']:.2f}; below 0.5: {found['below_half']} of 6; above 2: 0 of 6" in page
+    report = json.loads((scored / "made/generation.json").read_text())["utterances"]
+    timing = json.loads((scored / "rows/generated/timing.json").read_text())
+    whole = sum(item["seconds"] for item in report.values()) / sum(item["audio"] for item in timing.values())
+    assert content["speed"]["lm"]["value"] == pytest.approx(whole)  # empty utterances cost time as well
+
+
+@pytest.mark.parametrize("changed", ["generated", "resynthesis", "prompt_copy"])
+def test_audio_of_other_tokens_is_not_scored(place, scored, tmp_path, changed):
+    shutil.copytree(scored, tmp_path / "own")
+    if changed == "generated":
+        speak(place, tmp_path / "own/made", seed=9)
+    else:
+        path = tmp_path / "own/rows" / changed / "settings.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"codes": "0"}))
+    with pytest.raises(SiTokError, match=f"{changed} is the audio of other tokens.*stage 7"):
+        results(place, tmp_path / "own")
+
+
+def test_duration_shares():
+    recorded = {utt: np.zeros((10, 1)) for utt in "abcd"}
+    generated = {utt: np.zeros((length, 1)) for utt, length in zip("abcd", (0, 5, 20, 21), strict=True)}
+    expected = {"median": 1.25, "below_half": 1, "above_twice": 1, "utterances": 4}
+    assert durations(generated, recorded) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("u1 touch {folder}/hacked |", "command pipe"),
+        ("u1 {folder}/tokens/tokens.ark", "expected `utterance archive:offset`"),
+        ("u1 {folder}/tokens/tokens.ark:3", "no entry"),
+        ("u1 {folder}/none/tokens.ark:3", "no such token file"),
+    ],
+)
+def test_a_list_of_codes_names_entries_of_dumps_and_nothing_else(place, tmp_path, line, message):
+    shutil.copytree(place / "tokens", tmp_path / "tokens")
+    manifest = open_tokens(tmp_path / "tokens").manifest
+    (tmp_path / "codes.scp").write_text(line.format(folder=tmp_path) + "\n")
+    with pytest.raises(SiTokError, match=message):
+        read_places(tmp_path / "codes.scp", manifest["codes_hash"])
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_tokens_that_were_made_again_by_another_model_are_noticed(place, tmp_path):
+    shutil.copytree(place / "tokens", tmp_path / "tokens")
+    manifest = open_tokens(tmp_path / "tokens").manifest
+    entry = open_tokens(tmp_path / "tokens").entries[2]
+    (tmp_path / "codes.scp").write_text(f"x {tmp_path}/tokens/tokens.ark:{entry.offset}\n")
+    codes = read_places(tmp_path / "codes.scp", manifest["codes_hash"])
+    np.testing.assert_array_equal(codes["x"], dict(read_tokens(place / "tokens"))[entry.utt])
+    (tmp_path / "tokens/manifest.json").write_text(json.dumps(manifest | {"codes_hash": "other"}))
+    with pytest.raises(SiTokError, match="another tokenizer.*stage 2"):
+        read_places(tmp_path / "codes.scp", manifest["codes_hash"])
+
+
 def test_bad_input_is_one_line(place, tmp_path, capsys):
     common = ["--lm", place / "lm", "--tokens", place / "tokens", "--output_dir", tmp_path / "out"]
     for more, message in (
@@ -139,6 +230,17 @@ def test_bad_input_is_one_line(place, tmp_path, capsys):
         (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
         assert message in line
         assert not (tmp_path / "out").exists()
+    row = tmp_path / "row"  # of audio: it has a settings.json, too
+    (row / "wav").mkdir(parents=True)
+    (row / "settings.json").write_text(json.dumps({"model_hash": "x", "codes": "y"}))
+    (row / "wav/a.wav").write_text("x")
+    with pytest.raises(SiTokError, match="something else"):
+        speak(place, row)
+    assert (row / "wav/a.wav").exists()
+    speak(place, tmp_path / "made")
+    (tmp_path / "made/notes.txt").write_text("mine")
+    speak(place, tmp_path / "made", seed=4)
+    assert (tmp_path / "made/notes.txt").read_text() == "mine"  # only its own files are made again
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     with pytest.raises(SiTokError, match="something else"):

@@ -59,6 +59,7 @@ check_stages 8
 [ -n "${tokenizer}" ] || die "say which tokenizer: --tokenizer EXPERIMENT (or a packed folder, or a model's name)"
 
 # exp/sitok_<tag> and exp/sitok_<tag>/packed have the tokens dump/tokens/<tag>.
+tokenizer=${tokenizer%/}
 tokenizer_tag=$(basename "${tokenizer%/packed}")
 tokenizer_tag=${tokenizer_tag#sitok_}
 if [ -z "${lm_tag}" ]; then
@@ -119,7 +120,9 @@ stage_1() {
             --out_dir "${raw}/${set}"
         theirs=${sitok_dir}/dump/tokens/${tokenizer_tag}/${set}
         mkdir -p "${tokens}"
-        if [ -s "${theirs}/manifest.json" ] && [ ! "${tokenizer%/packed}/train.done" -nt "${theirs}/manifest.json" ]; then
+        # Theirs are of the best checkpoint; whether of this very model, stage 3 checks by their hash.
+        if [ -z "${inference_model}" ] && [ -s "${theirs}/manifest.json" ] &&
+            [ ! "${tokenizer%/packed}/train.done" -nt "${theirs}/manifest.json" ]; then
             log "tokens of ${set}: those of ${theirs}"
             rm -rf "${tokens:?}/${set}"
             ln -s "$(realpath "${theirs}")" "${tokens}/${set}"
@@ -152,15 +155,17 @@ stage_2() {
 }
 
 stage_3() {
-    local set dumps=() opts=()
+    local set dumps=() texts=() opts=()
     # shellcheck disable=SC2086
     for set in "${train_set}" "${valid_set}" ${test_sets}; do
         need "${tokens}/${set}/manifest.json" 1
+        need "${sets}/${set}/text" 2
         dumps+=("${tokens}/${set}")
+        texts+=("${sets}/${set}/text")
     done
     [ -z "${text_tokenizer}" ] || opts=(--text_tokenizer "${text_tokenizer}")
     ${python} -m sitok_espnet.bin.speechlm_vocabulary --tokens "${dumps[@]}" --tokenizer "${tokenizer}" "${tokenizer_opts[@]}" \
-        "${opts[@]}" --output_dir "${joint}"
+        --texts "${texts[@]}" "${opts[@]}" --output_dir "${joint}"
 }
 
 stage_4() {
