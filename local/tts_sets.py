@@ -2,9 +2,10 @@
 """Transcripts and tokens of a set, as the language model reads them, and prompts of a test set (sitok_tts1, stage 2).
 
 A set has what has both: ``text``, ``codes.scp``, ``wav.scp``, ``utt2spk``, ``spk2utt``, ``utt2num_samples`` and, where
-there are several languages, ``utt2lang``; ``left_out`` says of every other utterance why it is not there. A test set (one with --prompts_from) has ``prompts`` as well: utterance and
-another utterance of the same speaker in the same language with other words, whose audio is in ``prompt.scp``, transcript in
-``prompt_text``, tokens in ``prompt_codes.scp``.
+there are several languages, ``utt2lang``; ``left_out`` says of every other utterance why it is not there. A test set
+(one with --prompts_from) has ``prompts`` as well: utterance and another utterance of the same speaker in the same
+language with other words, whose audio is in ``prompt.scp``, transcript in ``prompt_text``, tokens in
+``prompt_codes.scp``.
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ def main(argv: list[str] | None = None) -> None:
             pools = [found, *(read_set(*pair)[0] for pair in args.prompts_from)]
             prompts = choose_prompts(found, pools)
             if not prompts:
-                raise SiTokError(f"{args.data_dir}: no speaker has two utterances of different words: there are no prompts")
+                raise SiTokError(
+                    f"{args.data_dir}: no speaker has two utterances of different words: there are no prompts"
+                )
             left_out |= dict.fromkeys(found.keys() - prompts.keys(), "no prompt: nothing else of this speaker")
             found = {utt: found[utt] for utt in prompts}
             write_prompts(args.out_dir, prompts, {utt: item for pool in reversed(pools) for utt, item in pool.items()})

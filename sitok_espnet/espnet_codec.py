@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from espnet2.gan_codec.abs_gan_codec import AbsGANCodec
@@ -33,7 +34,7 @@ from sitok_espnet.pretrained import default_model, locate
 from sitok_espnet.sitok.slots import build_slot
 
 NAME = "sitok"
-PADDING = -1  # in codes (N, B, T) of rows of different lengths; ESPnet's speech LM shifts it to its padding slot, 0
+PADDING = -1  # in codes (N, B, T) of rows of different lengths, here
 
 
 class _Generator(nn.Module):
@@ -147,22 +148,25 @@ class SiTokCodec(AbsGANCodec):
             return self.tokenizer.model.latents(audio[:, 0], samples)[0].transpose(1, 2)
 
     def decode(
-        self, x: Tensor | Sequence[Tensor], lengths: Sequence[int] | Tensor | None = None, **options: Any
+        self, x: Tensor | np.ndarray | Sequence[Tensor], lengths: Sequence[int] | Tensor | None = None, **options: Any
     ) -> Tensor:
         """(N, B, T) codes -> (B, 1, frame_shift T) waveforms, zeros beyond the length of a row.
 
         Args:
             x: codes, or a list of (N, T') codes.
-            lengths: frames of each row. Without them, PADDING (any negative code) at the end of a row ends it, as it
-                stands there after ESPnet's speech LM took its vocabulary offsets off; a row without is full. The
-                decoder is not causal: padding that looks like codes would be heard in the frames before it, so give
-                lengths wherever they are known.
+            lengths: frames of each row. Without them, PADDING (any negative code) at the end of a row ends it, as
+                `encode` leaves it; a row without is full. The decoder is not causal: padding that looks like codes
+                would be heard in the frames before it, so give lengths wherever they are known.
 
         Raises:
             SiTokError: other shapes, codes beyond the codebooks, an empty row, unknown options.
         """
         _refuse(options)
+        if isinstance(x, np.ndarray):
+            x = torch.from_numpy(x)
         if not isinstance(x, Tensor):
+            if not len(x):
+                raise SiTokError("decode: no codes were given")
             return self._decode_rows([item.T for item in x], max(item.shape[1] for item in x), x[0].device)
         if x.ndim != 3 or x.shape[0] != self.num_streams:
             raise SiTokError(f"decode: expected codes ({self.num_streams}, B, T), got {tuple(x.shape)}")

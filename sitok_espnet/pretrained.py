@@ -20,7 +20,7 @@ def pretrained_language_models() -> list[str]:
 
 
 def _packed() -> dict[str, bool]:
-    """name -> whether it is a language model: its configuration has a pattern (text, because parsing takes its time)."""
+    """name -> whether it is a language model: its configuration has a pattern (found as text: parsing is slow)."""
     paths = [path for path in MODELS.glob("*/config.yaml") if path.parent.name != PACKED_VOCODER]
     return {path.parent.name: "\npattern:" in "\n" + path.read_text(encoding="utf-8") for path in paths}
 

@@ -252,8 +252,8 @@ def read_places(scp: Path, codes_hash: str) -> dict[str, np.ndarray]:
             dump = open_tokens(folder)
             if dump.manifest["codes_hash"] != codes_hash:
                 raise SiTokError(
-                    f"{scp}: {folder} holds tokens of another tokenizer (codes_hash {dump.manifest['codes_hash']}) than "
-                    f"is asked for ({codes_hash}): they have been made again, so run what follows them again (stage 2)"
+                    f"{scp}: {folder} holds tokens of another tokenizer (codes_hash {dump.manifest['codes_hash']}) "
+                    f"than is asked for ({codes_hash}): they have been made again, so run what follows them again (stage 2)"
                 )
             dumps[folder] = dump, {(entry.ark.name, entry.offset): entry for entry in dump.entries}
         entry = dumps[folder][1].get((Path(ark).name, int(offset)))

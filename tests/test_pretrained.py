@@ -36,6 +36,24 @@ def test_names_folders_and_neither(tmp_path, monkeypatch):
     assert locate("small").resolve() == tmp_path / "small"
 
 
+def test_language_models_have_names_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "MODELS", tmp_path)
+    for name, config in (("small", "encoder: llama\n"), ("speaker", "vocabulary: {}\npattern: flatten\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(config)
+    assert pretrained_models() == ["small"] and pretrained.pretrained_language_models() == ["speaker"]
+    assert locate("speaker", language_model=True) == tmp_path / "speaker"
+    with pytest.raises(SiTokError, match="speaker is no tokenizer.*small"):
+        locate("speaker")
+    with pytest.raises(SiTokError, match="small is no language model.*--lm.*speaker"):
+        locate("small", language_model=True)
+    with pytest.raises(SiTokError, match=r"no model large.*language models of this installation \(speaker\)"):
+        locate("large", language_model=True)
+    with pytest.raises(SystemExit):
+        main.main(["tts", "--help"])
+    assert "own: speaker" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("models", "default", "named"),
     [

@@ -27,7 +27,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="a SentencePiece model, or the folder of a text LM (default: the text pieces of the tokenizer)",
     )
     parser.add_argument(
-        "--texts", nargs="*", default=[], type=Path, help="transcripts of all sets: the pieces must be able to write them"
+        "--texts",
+        nargs="*",
+        default=[],
+        type=Path,
+        help="transcripts of all sets: the pieces must be able to write them",
     )
     parser.add_argument(
         "--output_dir", required=True, type=Path, help="gets vocabulary.json, the pieces and the codebook vectors"
@@ -81,15 +85,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_text(pieces: "TextTokenizer", path: Path) -> None:
-    """SiTokError where transcripts have characters without a piece: speaking them would be refused after the training."""
+    """SiTokError where transcripts have characters without a piece: stage 6 would refuse them, after the training."""
     from sitok_espnet.evaluate.files import read_transcripts
 
     found = {utt: unknown for utt, text in read_transcripts(path).items() if (unknown := pieces.unknown(text))}
     if found:
         some = "; ".join(f"{utt}: {' '.join(sorted(unknown))}" for utt, unknown in list(found.items())[:5])
         raise SiTokError(
-            f"{path}: {len(found)} transcripts have characters that no text piece has ({some}): correct or remove them, "
-            "or give --text_tokenizer with pieces for them"
+            f"{path}: {len(found)} transcripts have characters that no text piece has ({some}): correct or remove "
+            "them, or give --text_tokenizer with pieces for them"
         )
 
 

@@ -56,7 +56,9 @@ def _generation_rows(content: Mapping) -> list[list[str]]:
     lengths = []
     if found := content["generation"].get("duration"):  # results of older versions have none
         of = f"of {found['utterances']}"
-        text = f"median {found['median']:.2f}; below 0.5: {found['below_half']} {of}; above 2: {found['above_twice']} {of}"
+        text = (
+            f"median {found['median']:.2f}; below 0.5: {found['below_half']} {of}; above 2: {found['above_twice']} {of}"
+        )
         lengths = [["duration, generated / recorded", text]]
     return [["utterances", listed], *lengths, *speed]
 
@@ -85,8 +87,7 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
         *([f"Left out of the test set: {missing}."] if missing else []),
         f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames; an empty utterance is "
         "scored as silence, except by metrics that silence has no value of (SIM): those average over what was said.",
-        f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: empty "
-        f"utterances included, "
-        f"{speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: "
+        f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: "
+        f"empty utterances included, {speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: "
         f"{speed['threads']} threads, one utterance at a time after a warm-up.",
     ]

@@ -41,8 +41,8 @@ def speech_lm_results(loaded: LoadedSpeechLM, args: argparse.Namespace) -> dict:
     for row, codes in rows.items():
         if read_json(args.vocoded / row / SETTINGS).get(CODES) != hash_codes(codes):
             raise SiTokError(
-                f"{args.vocoded / row} is the audio of other tokens than {args.generated} and {args.data_dir} hold now: "
-                "run stage 7 again"
+                f"{args.vocoded / row} is the audio of other tokens than {args.generated} and {args.data_dir} hold "
+                "now: run stage 7 again"
             )
     training = TokenData.read(args.train_dir, tokens)
     sets = {path.name: path for path in (args.data_dir, args.valid_dir) if path}
@@ -93,7 +93,7 @@ def _left_out(path: Path) -> dict[str, int]:
 
 
 def _speed(report: dict, folder: Path, resamples: int, seed: int) -> dict:
-    """Real-time factors with bootstrap intervals; the language model's seconds are those of empty utterances as well."""
+    """Real-time factors with bootstrap intervals; the language model's seconds include those of empty utterances."""
     timings, settings = read_json(folder / TIMING), read_json(folder / SETTINGS)
     audio = {utt: timings.get(utt, {}).get("audio", 0.0) for utt in sorted(report["utterances"])}
     seconds = {"lm": {utt: item["seconds"] for utt, item in report["utterances"].items()}}

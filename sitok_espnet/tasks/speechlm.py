@@ -122,16 +122,15 @@ def check_resumed(args: argparse.Namespace) -> None:
         SiTokError: it is not, and what differs.
     """
     folder = Path(args.output_dir or ".")
-    if not args.resume or args.collect_stats or not all((folder / n).is_file() for n in ("config.yaml", "checkpoint.pth")):
-        return
     path = folder / "config.yaml"
+    if not args.resume or args.collect_stats or not (path.is_file() and (folder / "checkpoint.pth").is_file()):
+        return
     before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     old, new = vocabulary_of(before.get("vocabulary")), vocabulary_of(args.vocabulary)
-    differences = [f"{name} {value}, not {getattr(new, name)}" for name, value in asdict(old).items()
-                   if value != getattr(new, name)]  # fmt: skip
-    differences += [f"{name} {before.get(name, default)}, not {getattr(args, name)}" for name, default in FIXED.items()
-                    if before.get(name, default) != getattr(args, name)]  # fmt: skip
+    was = asdict(old) | {name: before.get(name, default) for name, default in FIXED.items()}
+    wanted = asdict(new) | {name: getattr(args, name) for name in FIXED}
+    differences = [f"{name} {was[name]}, not {wanted[name]}" for name in was if was[name] != wanted[name]]
     if differences:
         raise SiTokError(
-            f"{folder} was trained with {'; '.join(differences)}: remove it, or train beside it (--lm_tag in the recipe)"
+            f"{folder} was trained with {'; '.join(differences)}: remove it, or train beside it (recipe: --lm_tag)"
         )

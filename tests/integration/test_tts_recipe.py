@@ -118,17 +118,26 @@ def test_the_whole_recipe(tmp_path):
     codes = sum(len(c) for _, c in open_tokens(recipe.path / "dump/tokens/tiny/test"))
     assert lm["held_out"]["test"]["predictions"] == codes + 4  # and the ends
     assert sum(lm["generation"]["counts"].values()) == 4
+    assert lm["generation"]["duration"]["utterances"] == 4 and lm["generation"]["left_out"] == {}
     assert all(lm["speed"][part]["value"] > 0 for part in ("lm", "decoder", "vocoder"))
     page = (exp / "eval/test/RESULTS.md").read_text()
     for part in (
         "| control: copy of the prompt's tokens |",
         "| unigram |",
         "run-away",
+        "| duration, generated / recorded | median ",
         "| real-time factor, vocoder |",
     ):
         assert part in page, part
     assert (exp / "report.html").read_text().count("<audio") >= 4
     # Again: what is finished is kept.
+    # A dump of the tokenizer's own recipe is borrowed, unless another checkpoint is asked for.
+    theirs = recipe.sitok / "dump/tokens/tiny"
+    shutil.copytree(recipe.path / "dump/tokens/tiny", theirs)
+    recipe.run(1, 1, "--inference_model", "valid.loss.best.pth")
+    assert not any((recipe.path / "dump/tokens/tiny" / name).is_symlink() for name in SETS)
+    recipe.run(1, 1)
+    assert (recipe.path / "dump/tokens/tiny/test").resolve() == (theirs / "test").resolve()
     kept = [*exp.glob("vocoded/*/*/wav.scp"), *exp.glob("generated/*/tokens.ark")]
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     assert len(stamps) == 4

@@ -22,7 +22,13 @@ OTHERS = {
     "phi": BASE,
     "gpt_neox": BASE,
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
-    "opt": {"hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "word_embed_proj_dim": 16},
+    "opt": {
+        "hidden_size": 16,
+        "ffn_dim": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "word_embed_proj_dim": 16,
+    },
 }
 
 

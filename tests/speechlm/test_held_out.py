@@ -57,7 +57,14 @@ def test_the_other_text_is_that_of_another_utterance(loaded):
 
 
 def test_the_other_text_is_of_the_same_speaker_and_language_and_says_something_else():
-    texts = {"a1": "Hello, there!", "a2": "hello there", "a3": "good bye", "a4": "see you", "b1": "alone", "s1": "adios"}
+    texts = {
+        "a1": "Hello, there!",
+        "a2": "hello there",
+        "a3": "good bye",
+        "a4": "see you",
+        "b1": "alone",
+        "s1": "adios",
+    }
     texts |= {f"z{n}": f"number {n}" for n in range(12)}
     voices = {utt: ("b" if utt == "b1" else utt[0], "es" if utt == "s1" else "en") for utt in texts}
     voices["s1"] = ("a", "es")  # the same person in another language
@@ -92,10 +99,11 @@ def test_a_set_brings_its_voices(loaded, tiny_tokenizer, tmp_path):
         inputs[utt] = tmp_path / f"{utt}.wav"
     write_table(tmp_path / "wav.scp", inputs)
     dump_tokens(tiny_tokenizer, read_scp(tmp_path / "wav.scp"), tmp_path / "tokens", progress=False)
-    for name, table in (("text", {"u1": "one", "u2": "two"}), ("utt2spk", {"u1": "a", "u2": "b"}),
-                        ("utt2lang", {"u1": "en", "u2": "es"}),
-                        ("codes.scp", {e.utt: f"{e.ark}:{e.offset}" for e in open_tokens(tmp_path / "tokens").entries})):  # fmt: skip
-        write_table(tmp_path / name, table)
+    entries = open_tokens(tmp_path / "tokens").entries
+    write_table(tmp_path / "codes.scp", {entry.utt: f"{entry.ark}:{entry.offset}" for entry in entries})
+    write_table(tmp_path / "text", {"u1": "one", "u2": "two"})
+    write_table(tmp_path / "utt2spk", {"u1": "a", "u2": "b"})
+    write_table(tmp_path / "utt2lang", {"u1": "en", "u2": "es"})
     found = TokenData.read(tmp_path, tiny_tokenizer.codes_hash)
     assert found.voices == {"u1": ("a", "en"), "u2": ("b", "es")} and len(found.codes["u1"]) == 5
 

@@ -9,6 +9,8 @@ from speech_generator import speech
 from tiny_lm import LLAMA
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import sitok_espnet.pretrained as pretrained
+from sitok_espnet.bin import main, speechlm_pack
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.checkpoint import load_speech_lm, pack_speech_lm
 from sitok_espnet.speechlm.sampling import TokenSampling
@@ -22,6 +24,8 @@ def lm_dir(tmp_path_factory, tiny_tokenizer):
 
 def test_speaking_with_and_without_a_prompt(lm_dir, tiny_tokenizer):
     tts = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
+    with torch.no_grad():  # an untrained model hardly listens to its prompt
+        tts.lm.model.lm.model.get_output_embeddings().weight.mul_(30)
     prompt = tts.make_prompt(speech(1.0, seed=0), 24000, "one two")
     sampling = TokenSampling(min_frames=tts.frames(0.4), max_frames=tts.frames(0.61))
     assert (sampling.min_frames, sampling.max_frames) == (5, 8)
@@ -81,11 +85,31 @@ def test_a_packed_model_no_longer_needs_the_text_model_it_started_from(tiny_toke
         load_speech_lm(folder)
 
 
+def test_the_command_packs_and_the_package_finds_it_by_name(lm_dir, tiny_model_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "MODELS", tmp_path)
+    command = ["--lm", str(lm_dir), "--half", "--output_dir", str(tmp_path / "speaker")]
+    assert speechlm_pack.main(command) == 0
+    assert pretrained.pretrained_language_models() == ["speaker"] and pretrained.pretrained_models() == []
+    options = ["--model", str(tiny_model_dir), "--steps", "1", "--vocoder_conf", "iterations=2", "--max_seconds", "0.4"]
+    options += ["--min_seconds", "0.1", "-o", str(tmp_path / "y.wav")]
+    assert main.main(["tts", "--text", "one", "--lm", "speaker", *options]) in (0, 3)
+    assert (tmp_path / "y.wav").is_file()
+    capsys.readouterr()
+    assert speechlm_pack.main(command) == 2
+    assert "exists: give a new folder" in capsys.readouterr().err
+    assert main.main(["tts", "--text", "one", "--lm", str(tiny_model_dir), *options]) == 2
+    assert "is a tokenizer" in capsys.readouterr().err
+    assert main.main(["tts", "--text", "one", "--lm", "speaker", *options, "--model", str(lm_dir)]) == 2
+    assert "is a language model over tokens" in capsys.readouterr().err
+
+
 def test_what_is_refused(lm_dir, tiny_tokenizer, tmp_path):
     tts = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
     for text, message in (("", "empty text"), ("one 2", "no text pieces for '2'")):
         with pytest.raises(SiTokError, match=message):
             tts.speak([text], [None], TokenSampling(), [0])
+    with pytest.raises(SiTokError, match="device 'cuda:99' cannot be used"):
+        load_speech_lm(lm_dir, device="cuda:99")
     with pytest.raises(SiTokError, match="no config.yaml"):
         load_speech_lm(tmp_path)
     other = make_lm_dir(tmp_path / "other", tiny_tokenizer)

@@ -1,5 +1,8 @@
 """`sitok tts`: what it writes is what the interface gives, and how a bad result is said."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -55,7 +58,8 @@ def test_an_empty_result_is_said_and_not_written(tts, tiny_tokenizer, tmp_path, 
     # All scores are equal, so the best is the first choice: the end.
     state["lm.model.lm_head.weight"].zero_()
     torch.save(state, folder / "valid.loss.best.pth")
-    options = ["--min_seconds", 0, "--temperature", 0, "-o", tmp_path / "y.wav"]
+    options = ["--temperature", 0, "-o", tmp_path / "y.wav"]
+    (tmp_path / "y.wav").write_bytes(b"an older result")
     assert tts("--text", "one", *options, lm=folder) == 3
     assert "empty" in capsys.readouterr().err
     assert not (tmp_path / "y.wav").exists()
@@ -69,6 +73,9 @@ def test_an_empty_result_is_said_and_not_written(tts, tiny_tokenizer, tmp_path, 
         (["--text", "one 2"], "no text pieces for '2'"),
         (["--text", "one", "--top_p", "2"], "top_p of generation cannot be 2"),
         (["--text", "one", "--max_seconds", "nan"], "--max_seconds cannot be nan"),
+        (["--text", "one", "--max_seconds", "0"], "--max_seconds 0 must be above 0"),
+        (["--text", "one", "--min_seconds", "3", "--max_seconds", "2"], "--min_seconds 3"),
+        (["--text", "one", "--device", "cuda:99"], "device 'cuda:99' cannot be used"),
         (["--text", "one", "--steps", "0"], "steps"),
         (["--text", "one", "--prompt", "none.wav", "--prompt_text", "two"], "none.wav"),
     ],
@@ -79,3 +86,17 @@ def test_errors_are_one_line_and_leave_nothing(tts, more, message, tmp_path, cap
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sitok: error: ")]
     assert message in line
     assert not (tmp_path / "y.wav").exists()
+
+
+def test_other_formats_are_refused_before_anything_is_opened(tmp_path, capsys):
+    assert main(["tts", "--text", "one", "--lm", "none", "--model", "none", "-o", str(tmp_path / "y.mp3")]) == 2
+    assert "can only write .wav and .flac" in capsys.readouterr().err
+
+
+def test_without_transformers_one_line_says_what_to_install(tmp_path):
+    program = "import sys; sys.modules['transformers'] = None; from sitok_espnet.bin.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "tts", "--text", "one", "--lm", "x", "-o", str(tmp_path / "y.wav")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("sitok: error: ") and "pip install 'sitok_espnet[tts]'" in line

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from lm_corpus import CONFIG, data_options, write_lm_corpus
 from speech_generator import speech
 from tiny import TINY, tiny_config
 from vocos_dir import vocos_config
@@ -84,3 +85,22 @@ def test_two_processes_train_a_vocoder(tmp_path):
     first = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
     moved = {key.split(".")[0] for key in state if not torch.equal(first[key], state[key])}
     assert moved == {"generator", "discriminators", "generator_steps"}
+
+
+def test_two_processes_train_a_language_model_as_one_does(tmp_path):
+    """Ranks have different numbers of predictions: only their weighted mean is the gradient of the whole batch."""
+    write_lm_corpus(tmp_path)
+    config = CONFIG | {"model_conf": {"text_drop": 0.0, "pack_length": 64}, "batch_type": "unsorted", "batch_size": 4}
+    config |= {"optim": "sgd", "optim_conf": {"lr": 0.5}, "seed": 1}
+    data = data_options(tmp_path)
+    for phase in ("train", "valid"):
+        data += [f"--{phase}_shape_file", f"{tmp_path}/keys"]
+    state = train_in_two("speechlm_train", tmp_path, config, *data)
+    command = [sys.executable, "-m", "sitok_espnet.bin.speechlm_train", "--config", f"{tmp_path}/tiny.yaml"]
+    command += ["--ngpu", "0", "--use_tensorboard", "false", "--output_dir", f"{tmp_path}/one", *data]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    one, first = (torch.load(tmp_path / name, weights_only=True) for name in ("one/latest.pth", "one/1epoch.pth"))
+    assert max(float((one[key] - first[key]).abs().max()) for key in one) > 1e-2  # it moves
+    for key, value in one.items():
+        torch.testing.assert_close(state[key], value, rtol=1e-4, atol=1e-5, msg=key)

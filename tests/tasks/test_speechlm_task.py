@@ -2,70 +2,27 @@
 
 from dataclasses import asdict
 
-import numpy as np
 import pytest
-import sentencepiece
 import torch
 import yaml
+from lm_corpus import SIZES, data_options, write_lm_corpus
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.text import load_text_tokenizer
 from sitok_espnet.speechlm.vocabulary import JointVocabulary
 from sitok_espnet.tasks.speechlm import SpeechLMTask
-from sitok_espnet.tokens import ark_record, flatten_codes
-
-SIZES = (6, 4)
-LLAMA = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """wav.scp of codes, text, a SentencePiece model, a joint vocabulary and a training YAML."""
     folder = tmp_path_factory.mktemp("lm")
-    rng = np.random.default_rng(0)
-    words = "one two three four five six seven eight".split()
-    texts = {f"u{i}": " ".join(rng.choice(words, 2 + i % 3)) for i in range(8)}
-    (folder / "text").write_text("".join(f"{utt} {text}\n" for utt, text in texts.items()))
-    (folder / "plain").write_text("\n".join(texts.values()))
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(folder / "plain"), model_prefix=str(folder / "bpe"), vocab_size=24, minloglevel=2
-    )
-    position, lines = 0, []
-    with open(folder / "tokens.ark", "wb") as file:
-        for utt in texts:
-            codes = np.stack([rng.integers(0, size, 5 + len(lines)) for size in SIZES], axis=1)
-            record, start = ark_record(utt, flatten_codes(codes, SIZES))
-            file.write(record)
-            lines.append(f"{utt} {folder / 'tokens.ark'}:{position + start}\n")
-            position += len(record)
-    (folder / "codes.scp").write_text("".join(lines))
-    (folder / "keys").write_text("".join(f"{utt}\n" for utt in texts))
-    tokenizer = load_text_tokenizer(folder / "bpe.model")
-    JointVocabulary(tokenizer.size, tokenizer.hash, SIZES, "c", "25/2").write(folder / "vocabulary.json")
-    config = {
-        "pattern": "delay",
-        "lm_conf": {"model_type": "llama", "config": LLAMA},
-        "model_conf": {"text_drop": 0.25, "pack_length": 64},
-        "batch_type": "numel",
-        "batch_bins": 120,
-        "max_epoch": 2,
-        "num_workers": 0,
-        "optim": "adamw",
-        "optim_conf": {"lr": 1.0e-2},
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    write_lm_corpus(folder)
     return folder
 
 
 def command(corpus, output, *more):
-    data = [f"{corpus}/text,text,text", f"{corpus}/codes.scp,codes,kaldi_ark"]
-    paths = [w for part in ("train", "valid") for d in data for w in (f"--{part}_data_path_and_name_and_type", d)]
-    return [
-        *("--config", f"{corpus}/tiny.yaml", "--output_dir", str(output), "--ngpu", "0"),
-        *("--vocabulary", f"{corpus}/vocabulary.json", "--text_tokenizer", f"{corpus}/bpe.model"),
-        *paths,
-        *map(str, more),
-    ]
+    start = ["--config", f"{corpus}/tiny.yaml", "--output_dir", str(output), "--ngpu", "0"]
+    return [*start, *data_options(corpus), *map(str, more)]
 
 
 @pytest.fixture(scope="module")

@@ -26,17 +26,34 @@ NOT_ARCHITECTURE = frozenset(
 )
 # Types whose attention obeys the given mask and positions to the letter, which packing, left padding and the cache rely
 # on: tests/speechlm/test_backbones.py shows it of each. Recurrent layers would let packed utterances hear each other.
-MODEL_TYPES = ("llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "granite", "smollm3", "cohere", "gpt2", "gpt_neox", "opt")
+MODEL_TYPES = (
+    "llama",
+    "qwen2",
+    "qwen3",
+    "mistral",
+    "phi",
+    "phi3",
+    "granite",
+    "smollm3",
+    "cohere",
+    "gpt2",
+    "gpt_neox",
+    "opt",
+)
 NO_CONFIG = "is no causal language model of transformers with these options"
 
 
 def check_attention(settings: PreTrainedConfig) -> None:
     """ValueError unless every position can see all before it, and rotary angles depend on positions alone."""
     if settings.model_type not in MODEL_TYPES:
-        raise ValueError(f"model_type {settings.model_type} is not among those that were tested: {', '.join(MODEL_TYPES)}")
+        raise ValueError(
+            f"model_type {settings.model_type} is not among those that were tested: {', '.join(MODEL_TYPES)}"
+        )
     others = sorted(set(getattr(settings, "layer_types", None) or ()) - {"full_attention"})
     if others or getattr(settings, "sliding_window", None) is not None:
-        raise ValueError(f"layers of {', '.join(others) or 'sliding_attention'}: only full attention (sliding_window: null)")
+        raise ValueError(
+            f"layers of {', '.join(others) or 'sliding_attention'}: only full attention (sliding_window: null)"
+        )
     rope = (getattr(settings, "rope_parameters", None) or {}).get("rope_type")
     if rope in ("dynamic", "longrope"):
         raise ValueError(f"rope_type {rope}: its angles depend on the longest sequence of a batch")
