@@ -253,7 +253,7 @@ def read_places(scp: Path, codes_hash: str) -> dict[str, np.ndarray]:
             if dump.manifest["codes_hash"] != codes_hash:
                 raise SiTokError(
                     f"{scp}: {folder} holds tokens of another tokenizer (codes_hash {dump.manifest['codes_hash']}) "
-                    f"than is asked for ({codes_hash}): they have been made again, so run what follows them again (stage 2)"
+                    f"than is asked for ({codes_hash}): where they have been made again, run stage 2 again"
                 )
             dumps[folder] = dump, {(entry.ark.name, entry.offset): entry for entry in dump.entries}
         entry = dumps[folder][1].get((Path(ark).name, int(offset)))

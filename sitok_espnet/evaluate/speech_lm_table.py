@@ -88,6 +88,6 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
         f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames; an empty utterance is "
         "scored as silence, except by metrics that silence has no value of (SIM): those average over what was said.",
         f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: "
-        f"empty utterances included, {speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and vocoder: "
-        f"{speed['threads']} threads, one utterance at a time after a warm-up.",
+        f"empty utterances included, {speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and "
+        f"vocoder: {speed['threads']} threads, one utterance at a time after a warm-up.",
     ]

@@ -79,7 +79,7 @@ def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: 
 
 
 def _best(probabilities: Tensor, options: TokenSampling) -> tuple[Tensor, Tensor]:
-    """Of (C,) probabilities those that may be drawn, all above 0, and which they are; no more are sorted than needed."""
+    """Of (C,) probabilities those that may be drawn, all above 0, and their indices; no more are sorted than needed."""
     limit = min(options.top_k or len(probabilities), len(probabilities))
     if limit == len(probabilities) and options.top_p == 1:
         order = probabilities.nonzero()[:, 0]
