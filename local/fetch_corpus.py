@@ -28,11 +28,11 @@ class Archive:
     """One tar file (.tar.gz, .tar.bz2).
 
     inside: the folder in it that is wanted. target: its name in the corpus' folder, "." for that folder itself.
-    sha256: as published, None where nobody does: then only the archive's own check sums are there.
+    digest: as published, "sha256:..." or "md5:...".
     """
 
     url: str
-    sha256: str | None
+    digest: str
     inside: str
     target: str
 
@@ -61,7 +61,7 @@ def fetch(archives: Sequence[Archive], root: Path, mirror: str | None = None) ->
         work.mkdir(parents=True, exist_ok=True)
         try:
             file = download(url, work / name)
-            check(file, archive.sha256)
+            check(file, archive.digest)
             print(f"{name}: unpacking", flush=True)
             unpack(file, archive, root, work / "unpacked")
         except SiTokError as error:
@@ -101,18 +101,17 @@ def download(url: str, path: Path) -> Path:
     return part.replace(path)
 
 
-def check(path: Path, sha256: str | None) -> None:
+def check(path: Path, digest: str) -> None:
     """SiTokError, and the file is gone, if it is another one than published."""
-    if sha256 is None:
-        return
-    digest = hashlib.sha256()
+    algorithm, _, expected = digest.partition(":")
+    state = hashlib.new(algorithm)
     with path.open("rb") as file:
         while block := file.read(BLOCK):
-            digest.update(block)
-    if digest.hexdigest() != sha256:
+            state.update(block)
+    if state.hexdigest() != expected:
         path.unlink()
         raise SiTokError(
-            f"{path} was not what was published (SHA-256 {digest.hexdigest()}) and was removed: run it again"
+            f"{path} was not what was published ({algorithm} {state.hexdigest()}) and was removed: run it again"
         )
 
 

@@ -27,7 +27,7 @@ LIBRISPEECH = Published(
     rate=16000,
     counts={name: count for name, (count, _) in _SUBSETS.items()},
     archives={
-        name: Archive(f"{_PAGE}/{name}.tar.gz", sha256, f"LibriSpeech/{name}", name)
+        name: Archive(f"{_PAGE}/{name}.tar.gz", f"sha256:{sha256}", f"LibriSpeech/{name}", name)
         for name, (_, sha256) in _SUBSETS.items()
     },
     licence=(

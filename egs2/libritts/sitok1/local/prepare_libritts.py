@@ -26,6 +26,16 @@ _SUBSETS = {
     "test-clean": (4837, "234ea5b25859102a87024a4b9b86641f5b5aaaf1197335c95090cde04fe9a4f5"),
     "test-other": (5120, "33a5342094f3bba7ccc2e0500b9e72d558f72eb99328ac8debe1d9080402f10d"),
 }
+# MD5 of LibriTTS-R's archives, as openslr.org lists them; how many utterances they have is not known here for certain.
+_RESTORED = {
+    "train-clean-100": "6df668d8f5f33e70876bfa33862ad02b",
+    "train-clean-360": "382eb3e64394b3da6a559f864339b22c",
+    "train-other-500": "a37a8e9f4fe79d20601639bf23d1add8",
+    "dev-clean": "2c1f5312914890634cc2d15783032ff3",
+    "dev-other": "62d3a80ad8a282b6f31b3904f0507e4f",
+    "test-clean": "4d373d453eb96c0691e598061bbafab7",
+    "test-other": "dbc0959d8bdb6d52200595cabc9995ae",
+}
 _CHANGES = "Licence: CC BY 4.0, https://creativecommons.org/licenses/by/4.0/\nChanged here: texts normalised."
 RELEASES = {
     "LibriTTS": Published(
@@ -34,12 +44,13 @@ RELEASES = {
         rate=24000,
         counts={name: count for name, (count, _) in _SUBSETS.items()},
         archives={
-            name: Archive(f"https://www.openslr.org/resources/60/{name}.tar.gz", sha256, f"LibriTTS/{name}", name)
+            name: Archive(
+                f"https://www.openslr.org/resources/60/{name}.tar.gz", f"sha256:{sha256}", f"LibriTTS/{name}", name
+            )
             for name, (_, sha256) in _SUBSETS.items()
         },
         licence=f"LibriTTS, https://www.openslr.org/60 (Zen and others, 2019)\n{_CHANGES}",
     ),
-    # Neither its counts nor check sums of its archives are known here for certain.
     "LibriTTS_R": Published(
         name="LibriTTS_R",
         variable="LIBRITTS",
@@ -48,11 +59,11 @@ RELEASES = {
         archives={
             name: Archive(
                 f"https://www.openslr.org/resources/141/{name.replace('-', '_')}.tar.gz",
-                None,
+                f"md5:{md5}",
                 f"LibriTTS_R/{name}",
                 name,
             )
-            for name in _SUBSETS
+            for name, md5 in _RESTORED.items()
         },
         licence=f"LibriTTS-R, https://www.openslr.org/141 (Koizumi and others, 2023)\n{_CHANGES}",
     ),

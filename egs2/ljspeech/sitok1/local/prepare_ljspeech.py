@@ -36,7 +36,7 @@ LJSPEECH = Published(
     archives={
         "wavs": Archive(
             "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
-            "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",  # as torchaudio publishes it
+            "sha256:be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",  # as torchaudio publishes it
             "LJSpeech-1.1",
             ".",
         )
