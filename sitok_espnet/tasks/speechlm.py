@@ -18,6 +18,7 @@ from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
 from sitok_espnet.speechlm.text import TextPreprocessor, load_text_tokenizer
 from sitok_espnet.speechlm.vocabulary import JointVocabulary
 from sitok_espnet.tasks.checks import check_init_param
+from sitok_espnet.tasks.deepspeed import prepare_for_deepspeed
 
 
 class SpeechLMTask(AbsTask):
@@ -87,4 +88,5 @@ class SpeechLMTask(AbsTask):
         model = build_speech_lm(vars(args))
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
+        prepare_for_deepspeed(model, args)
         return model
