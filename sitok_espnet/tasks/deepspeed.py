@@ -7,6 +7,7 @@ YAML says the same things, for everything that reads it later, and must not say 
 """
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def disagreements(config: Mapping[str, Any], training: Mapping[str, Any]) -> lis
         found.append("torch_autocast.dtype must be 'bfloat16'")
     stage = config.get("zero_optimization", {}).get("stage", 0)
     if stage not in (0, 1, 2):
-        found.append(f"zero_optimization.stage {stage} tears the weights apart, which checkpoints here do not allow: 1 or 2")
+        found.append(f"zero_optimization.stage {stage} tears the weights apart, as no checkpoint here may: 1 or 2")
     compare("gradient_accumulation_steps", config.get("gradient_accumulation_steps", 1), "what it must be", 1)
     compare("gradient_accumulation_steps", config.get("gradient_accumulation_steps", 1), "accum_grad",
             training.get("accum_grad", 1))  # fmt: skip
@@ -99,6 +100,8 @@ def prepare_for_deepspeed(model: torch.nn.Module, args: argparse.Namespace) -> N
     if found := disagreements(read_deepspeed_config(path), vars(args)):
         raise SiTokError(f"--deepspeed_config {path} does not fit the training: {'; '.join(found)}")
     if getattr(args, "distributed", False):
+        if importlib.util.find_spec("deepspeed") is None:
+            raise SiTokError("--use_deepspeed true needs DeepSpeed: pip install deepspeed")
         add_hooks(model)
 
 

@@ -113,9 +113,7 @@ def test_an_interrupted_download_goes_on(archive, server, tmp_path, resumes):
 
 
 def test_another_file_than_published(archive, tmp_path):
-    with pytest.raises(
-        SiTokError, match="was not what was published .*was removed: run it again .or copy"
-    ):
+    with pytest.raises(SiTokError, match="was not what was published .*was removed: run it again .or copy"):
         fetch([replace(archive, digest="md5:0123")], tmp_path / "LibriSpeech")
     assert not (tmp_path / "LibriSpeech").exists() and not list(tmp_path.glob(".fetch_*/*"))
 
