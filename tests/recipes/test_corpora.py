@@ -13,9 +13,12 @@ import prepare_ljspeech
 import pytest
 import soundfile
 from check_data_dir import check
+from format_wav_scp import Limits, format_data_dir
 from local_corpus import audio_fault, words_of
 from recipe_files import read_table
 from stand_in_recipe import ROOT, make_repository
+
+from sitok_espnet.bin import sitok_dump
 
 PREPARE = {
     "librispeech": prepare_librispeech_sets.main,
@@ -238,9 +241,15 @@ def test_words():
 def repository(tmp_path) -> Path:
     path = make_repository(tmp_path / "repository")
     leave = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
-    for name in FOLDERS:
-        shutil.copytree(ROOT / f"egs2/{name}/sitok1", path / f"egs2/{name}/sitok1", symlinks=True, ignore=leave)
+    for name in (*(f"{corpus}/sitok1" for corpus in FOLDERS), "libritts/sitok_tts1"):
+        shutil.copytree(ROOT / f"egs2/{name}", path / f"egs2/{name}", symlinks=True, ignore=leave)
     return path
+
+
+def run_sh(recipe: Path, last: int, *options: str) -> subprocess.CompletedProcess:
+    command = [recipe / "run.sh", "--stage", "1", "--stop_stage", str(last), "--nj", "1", *options]
+    environment = {**os.environ, "SITOK_USE_ACTIVE_PYTHON": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/")
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -248,16 +257,10 @@ def test_run_sh_prepares_and_formats(name, repository, tmp_path):
     """Stages 1 and 2 of every recipe, as a user starts them."""
     corpus_trees.TREES[name](tmp_path / FOLDERS[name])
     recipe = repository / f"egs2/{name}/sitok1"
-    environment = {**os.environ, "SITOK_USE_ACTIVE_PYTHON": "1"}
-
-    def stages(last: int, *options: str) -> subprocess.CompletedProcess:
-        command = [recipe / "run.sh", "--stage", "1", "--stop_stage", str(last), "--nj", "1", *options]
-        return subprocess.run([*command, "--downloads", tmp_path / FOLDERS[name]],
-                              capture_output=True, text=True, env=environment, cwd="/")  # fmt: skip
-
-    done = stages(1)
+    options = ["--downloads", str(tmp_path / FOLDERS[name])]
+    done = run_sh(recipe, 1, *options)
     assert done.returncode != 0 and "the whole corpus has" in done.stderr
-    done = stages(2, "--local_data_opts", "--partial true")
+    done = run_sh(recipe, 2, *options, "--local_data_opts", "--partial true")
     assert done.returncode == 0, done.stderr
     sets = ("train", "dev", "test") if name == "ljspeech" else ("train", "dev", "test_clean", "test_other")
     for set_ in sets:
@@ -265,3 +268,26 @@ def test_run_sh_prepares_and_formats(name, repository, tmp_path):
         assert samples.keys() == read_table(recipe / f"data/{set_}/wav.scp").keys()
         info = soundfile.info(recipe / next(iter(read_table(recipe / f"dump/raw/{set_}/wav.scp").values())))
         assert (info.samplerate, info.channels) == (24000, 1)
+
+
+def test_libritts_prompts_are_of_the_same_speaker(libritts, repository, tiny_model_dir, tmp_path):
+    """Stages 1 and 2 of sitok_tts1 on the token dump that sitok1 leaves (here a tiny model's)."""
+    sitok = repository / "egs2/libritts/sitok1"
+    data = run("libritts", tmp_path)
+    for name in ("train", "dev", "test_clean"):
+        raw, tokens = sitok / f"dump/raw/{name}", sitok / f"dump/tokens/S_bpe4000/{name}"
+        format_data_dir(data / name, raw, 24000, Limits(), 1)
+        words = ["--model", tiny_model_dir, "--wav_scp", raw / "wav.scp", "--output_dir", tokens]
+        assert not sitok_dump.main([str(word) for word in words])
+    recipe = repository / "egs2/libritts/sitok_tts1"
+    done = run_sh(recipe, 2)
+    assert done.returncode == 0, done.stderr
+    sets = recipe / "dump/tts/S_bpe4000"
+    prompts, speakers = read_table(sets / "test_clean/prompts"), read_table(sets / "test_clean/utt2spk")
+    assert prompts.keys() == speakers.keys() == read_table(data / "test_clean/wav.scp").keys()
+    said = read_table(sets / "test_clean/text")
+    for utterance, prompt in prompts.items():
+        assert prompt != utterance and speakers[prompt] == speakers[utterance]
+        assert read_table(sets / "test_clean/prompt_text")[utterance] == said[prompt]
+    # No speaker of the test set has been trained on.
+    assert not set(speakers.values()) & set(read_table(sets / "train/utt2spk").values())

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from stand_in_recipe import ROOT, run_one, run_recipe, write
+from stand_in_recipe import ROOT, calls, run_one, run_recipe, write
 
 
 @pytest.mark.parametrize(
