@@ -1,4 +1,4 @@
-"""Write the joint vocabulary of text pieces and tokens, with the pieces beside it (stage 3 of sitok_tts1)."""
+"""Write the joint vocabulary of text pieces and tokens, with the pieces and the codebooks beside it (stage 3)."""
 
 import argparse
 import shutil
@@ -16,11 +16,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", nargs="+", required=True, help="token dumps, all of one tokenizer")
     parser.add_argument("--tokenizer", required=True, help="its experiment or packed directory, or its name")
+    parser.add_argument("--checkpoint", help="weights in the tokenizer's directory (default: the best ones)")
     parser.add_argument(
         "--text_tokenizer",
         help="a SentencePiece model, or the folder of a text LM (default: the text pieces of the tokenizer)",
     )
-    parser.add_argument("--output_dir", required=True, type=Path, help="gets vocabulary.json and the pieces")
+    parser.add_argument(
+        "--output_dir", required=True, type=Path, help="gets vocabulary.json, the pieces and the codebook vectors"
+    )
     return parser
 
 
@@ -37,6 +40,8 @@ def main(cmd=None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Check the dumps against each other, copy the pieces, write the vocabulary last."""
+    from sitok_espnet.inference import SiTok
+    from sitok_espnet.speechlm.code_vectors import FILE, write_code_vectors
     from sitok_espnet.speechlm.text import lm_text_size, load_text_tokenizer
     from sitok_espnet.speechlm.vocabulary import JointVocabulary
     from sitok_espnet.tokens import open_tokens
@@ -54,8 +59,15 @@ def run(args: argparse.Namespace) -> None:
     )
     for path, manifest in manifests.items():
         vocabulary.check_manifest(manifest, path)
+    tokenizer = SiTok.from_pretrained(args.tokenizer, checkpoint=args.checkpoint)
+    if tokenizer.codes_hash != vocabulary.codes_hash:
+        raise SiTokError(
+            f"{args.tokens[0]} holds tokens of another model ({vocabulary.codes_hash}) than {args.tokenizer} "
+            f"({tokenizer.codes_hash}): run stages 1 and 2 again, or give the model that they were made with"
+        )
     (args.output_dir / VOCABULARY).unlink(missing_ok=True)
     copy_pieces(source, args.output_dir / PIECES)
+    write_code_vectors(args.output_dir / FILE, tokenizer)
     vocabulary.write(args.output_dir / VOCABULARY)
     print(
         f"{args.output_dir / VOCABULARY}: {len(vocabulary)} identifiers: {vocabulary.text_size} text pieces of "

@@ -12,6 +12,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.speechlm.code_vectors import begin_at_codebooks, read_code_vectors
 from sitok_espnet.speechlm.espnet_model import SpeechLMModel
 from sitok_espnet.speechlm.pattern.choices import PATTERNS
 from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
@@ -33,6 +34,13 @@ class SpeechLMTask(AbsTask):
         group = parser.add_argument_group("Task related")
         group.add_argument("--vocabulary", type=str_or_none, default=None, help="joint vocabulary (stage 3)")
         group.add_argument("--text_tokenizer", type=str_or_none, default=None, help="SentencePiece model, or a folder")
+        group.add_argument("--code_vectors", type=str_or_none, default=None, help="codebook vectors (stage 3)")
+        group.add_argument(
+            "--code_init",
+            default="random",
+            choices=("random", "codebook"),
+            help="embeddings of codes begin at random or at the tokenizer's codebook vectors (ours)",
+        )
         group.add_argument("--pattern", default="flatten", choices=sorted(PATTERNS), help="order of several codebooks")
         group.add_argument("--lm", default=DEFAULT_LM, choices=sorted(LMS), help="backbone")
         group.add_argument("--lm_conf", action=NestedDictAction, default={}, help="its options")
@@ -81,11 +89,15 @@ class SpeechLMTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLMModel:
-        """Build the model; ``--vocabulary`` becomes its content, so that config.yaml is self-contained."""
+        """Build the model that training begins with; ``--vocabulary`` becomes its content: config.yaml is complete."""
         if isinstance(args.vocabulary, str):
             content = asdict(JointVocabulary.read(args.vocabulary))
             args.vocabulary = {**content, "codebook_sizes": list(content["codebook_sizes"])}
         model = build_speech_lm(vars(args))
+        if args.code_init == "codebook":
+            if not args.code_vectors:
+                raise SiTokError("code_init: codebook needs --code_vectors FILE (stage 3 makes it)")
+            begin_at_codebooks(model, read_code_vectors(args.code_vectors, model.vocabulary))
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
         prepare_for_deepspeed(model, args)

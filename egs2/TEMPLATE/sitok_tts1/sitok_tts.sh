@@ -94,7 +94,8 @@ results_of() {
 set_data_opts() {
     local name set
     need "${joint}/vocabulary.json" 3
-    data_opts=(--vocabulary "${joint}/vocabulary.json" --text_tokenizer "${joint}/bpe.model")
+    data_opts=(--vocabulary "${joint}/vocabulary.json" --text_tokenizer "${joint}/bpe.model"
+        --code_vectors "${joint}/code_vectors.npz")
     for name in train valid; do
         set=${sets}/$([ "${name}" = train ] && echo "${train_set}" || echo "${valid_set}")
         need "${set}/wav.scp" 2
@@ -158,8 +159,8 @@ stage_3() {
         dumps+=("${tokens}/${set}")
     done
     [ -z "${text_tokenizer}" ] || opts=(--text_tokenizer "${text_tokenizer}")
-    ${python} -m sitok_espnet.bin.speechlm_vocabulary --tokens "${dumps[@]}" --tokenizer "${tokenizer}" "${opts[@]}" \
-        --output_dir "${joint}"
+    ${python} -m sitok_espnet.bin.speechlm_vocabulary --tokens "${dumps[@]}" --tokenizer "${tokenizer}" "${tokenizer_opts[@]}" \
+        "${opts[@]}" --output_dir "${joint}"
 }
 
 stage_4() {

@@ -14,7 +14,7 @@ PIECE_SECONDS = 15
 
 
 class PESQ(AbsMetric):
-    """Wide-band PESQ (ITU-T P.862.2) by the pesq package: MOS-LQO, 1.0 to 4.64.
+    """Wide-band PESQ (ITU-T P.862.2) by the pesq package: MOS-LQO, 1.04 to 4.64.
 
     It equalises level and delay by itself. Audio beyond 15 s is cut into equal pieces, whose mean counts, weighted
     by length: the ITU's program keeps 50 stretches of speech and writes beyond its memory after that. Less than

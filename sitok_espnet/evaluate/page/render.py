@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from sitok_espnet import __version__
 from sitok_espnet.evaluate.markdown import machine_text
-from sitok_espnet.evaluate.page import figures, view
+from sitok_espnet.evaluate.page import figures, probe_view, view
 from sitok_espnet.evaluate.page.audio import FORMATS
 from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experiment
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
@@ -55,8 +55,9 @@ def render_page(collection: Collection, title: str = "", audio_format: str = "fl
             {
                 "name": item.name,
                 "tokenizer": tokenizer_line(item.results),
-                "table": view.probe_table(item.results),
-                "remarks": view.probe_remarks(item.results),
+                "table": probe_view.probe_table(item.results),
+                "differences": probe_view.probe_differences(item.results),
+                "remarks": probe_view.probe_remarks(item.results),
                 "made": _made(item.results),
             }
             for item in collection.probes

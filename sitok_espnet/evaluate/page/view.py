@@ -1,4 +1,4 @@
-"""Tables and utterances as the template shows them: text and numbers to sort by, nothing left to decide."""
+"""Score tables and utterances as the template shows them: text and numbers to sort by, nothing left to decide."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,53 +7,11 @@ from sitok_espnet.evaluate.page.audio import encode_audio
 from sitok_espnet.evaluate.page.collect import Evaluation, Take, Utterance
 from sitok_espnet.evaluate.page.rows import Row, table_rows
 from sitok_espnet.evaluate.page.spectrogram import Pictures, draw_spectrograms
+from sitok_espnet.evaluate.page.tables import Cell, Column, Reasons, Table, TableRow, column_of, difference_cell
 from sitok_espnet.evaluate.page.text import MINUS, interval, number
 from sitok_espnet.evaluate.page.words import Word, align_words
-from sitok_espnet.evaluate.table import row_title, verdict
+from sitok_espnet.evaluate.table import row_title
 from sitok_espnet.evaluate.text import normalize_words
-
-ARROWS = {"higher is better": "↑", "lower is better": "↓"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """Head of a column; ``arrow`` says which way is better."""
-
-    title: str
-    arrow: str = ""
-    direction: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell: ``text``, what stands small below it (a line each), the number to sort by (None: last) and a style."""
-
-    text: str
-    small: tuple[str, ...] = ()
-    sort: float | None = None
-    style: str = ""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row; with a ``reason`` it has no cells."""
-
-    title: str
-    small: str
-    kind: str
-    cells: tuple[Cell, ...]
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column is the rows' titles; ``reasons`` are why cells have no number, numbered from 1."""
-
-    caption: str
-    first: str
-    columns: tuple[Column, ...]
-    rows: tuple[TableRow, ...]
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,29 +47,12 @@ class Group:
     pictures: Pictures | None
 
 
-def _column(name: str, card: Mapping) -> Column:
-    direction = card.get("direction", "")
-    return Column(card.get("title", name), ARROWS.get(direction, ""), direction)
-
-
 _NO_RATE = {"reference": "not coded", "control": "control", "model": "rate not stated", "peer": "rate not stated"}
-
-
-class _Reasons:
-    """Reasons under a table, each once."""
-
-    def __init__(self):
-        self.texts: list[str] = []
-
-    def cell(self, reason: str) -> Cell:
-        if reason not in self.texts:
-            self.texts.append(reason)
-        return Cell("not run", (f"reason {self.texts.index(reason) + 1}",), style="absent")
 
 
 def score_table(results: Mapping) -> Table:
     """Systems against metrics; the best of a column is marked among rows of equal standing, the "model" ones."""
-    rows, reasons = table_rows(results), _Reasons()
+    rows, reasons = table_rows(results), Reasons()
     metrics = results["metrics"]
     rated = any(row.rate for row in rows)
     best = {name: _best(rows, name, card) for name, card in metrics.items()}
@@ -125,7 +66,7 @@ def score_table(results: Mapping) -> Table:
             cells.append(_score(row, name, card, best[name], reasons))
         lines.append(TableRow(row.title, row.small, row.kind, tuple(cells)))
     columns = [Column("bit/s")] if rated else []
-    columns += [_column(name, card) for name, card in metrics.items()]
+    columns += [column_of(name, card) for name, card in metrics.items()]
     bootstrap, data = results["bootstrap"], results["data"]
     caption = (
         f"{data['utterances']:,} utterances. Small: {bootstrap['confidence']:.0%} percentile bootstrap intervals over "
@@ -144,7 +85,7 @@ def _best(rows: Sequence[Row], name: str, card: Mapping) -> float | None:
     return max(values) if card["direction"] == "higher is better" else min(values)
 
 
-def _score(row: Row, name: str, card: Mapping, best: float | None, reasons: _Reasons) -> Cell:
+def _score(row: Row, name: str, card: Mapping, best: float | None, reasons: Reasons) -> Cell:
     cell = row.cells[name]
     status = cell.get("status")
     if status == "reference":
@@ -162,71 +103,17 @@ def _score(row: Row, name: str, card: Mapping, best: float | None, reasons: _Rea
 def comparison_table(results: Mapping) -> Table:
     """Paired differences of two systems, a column a metric."""
     metrics = {name: card for name, card in results["metrics"].items() if card.get("status") != "not run"}
-    reasons, lines = _Reasons(), []
+    reasons, lines = Reasons(), []
     for pair in results["comparisons"]:
-        cells = [_difference(pair["metrics"].get(name, {}), card, reasons) for name, card in metrics.items()]
+        cells = [difference_cell(pair["metrics"].get(name, {}), card, reasons) for name, card in metrics.items()]
         title = f"{row_title(pair['first'])} {MINUS} {row_title(pair['second'])}"
         lines.append(TableRow(title, "", "pair", tuple(cells)))
     caption = "Differences over the same utterances with intervals and two-sided p values of the paired bootstrap."
     if any(cell.get("p_holm") is not None for pair in results["comparisons"] for cell in pair["metrics"].values()):
         caption += " Holm p: of a paired randomisation test, adjusted for all pairs compared in the metric."
     caption += " The words say what they show of the first system."
-    columns = tuple(_column(name, card) for name, card in metrics.items())
+    columns = tuple(column_of(name, card) for name, card in metrics.items())
     return Table(caption, "systems", columns, tuple(lines), tuple(reasons.texts))
-
-
-def _difference(cell: Mapping, card: Mapping, reasons: _Reasons) -> Cell:
-    if cell.get("status") != "measured":
-        return reasons.cell(cell.get("reason", "not in the results"))
-    digits, shows = card["decimals"], verdict(cell)
-    sign = "+" if cell["value"] > 0 else ""
-    small = (interval(cell, digits), f"p {cell['p_value']:.4f}")
-    if cell.get("p_holm") is not None:
-        small += (f"Holm p {cell['p_holm']:.4f}",)
-    small += (shows,)
-    style = {"better": "better", "worse": "worse"}.get(shows, "unclear")
-    return Cell(sign + number(cell["value"], digits), small, cell["value"], style)
-
-
-INPUTS = {"mel": "mel (baseline)", "tokens": "tokens", "continuous": "continuous (upper bound)"}
-
-
-def probe_table(probes: Mapping) -> Table:
-    """Understanding tasks against what the probe reads, in per cent as in the probes' own RESULTS.md."""
-    names = list(dict.fromkeys(name for task in probes["tasks"].values() for name in task["inputs"]))
-    reasons, lines = _Reasons(), []
-    for name, task in probes["tasks"].items():
-        chance, better = task.get("chance"), task.get("higher_is_better")
-        arrow = "" if better is None else ARROWS["higher is better" if better else "lower is better"]
-        metric = Cell(f"{task['metric'].replace('_', ' ')} {arrow}".strip())
-        cells = [metric, Cell("–" if chance is None else number(100 * chance, 1), sort=chance)]
-        cells += [_probe(task["inputs"].get(key), reasons) for key in names]
-        lines.append(TableRow(task.get("title") or name.replace("_", " "), name, "task", tuple(cells)))
-    columns = (Column("metric"), Column("chance"), *(Column(INPUTS.get(name, name)) for name in names))
-    caption = (
-        "What a small network reads from frozen features, in per cent. Small: bootstrap intervals, test items, and "
-        "which of the task's architectures was better on the validation set."
-    )
-    return Table(caption, "task", columns, tuple(lines), tuple(reasons.texts))
-
-
-def probe_remarks(probes: Mapping) -> list[str]:
-    """Where the tokens are between the baseline and the bound, and what is to be known of a task."""
-    remarks = []
-    for name, task in probes["tasks"].items():
-        title = task.get("title") or name
-        remarks += [f"{title}: {task[key]}" for key in ("order", "note") if task.get(key)]
-    return remarks
-
-
-def _probe(cell: Mapping | None, reasons: _Reasons) -> Cell:
-    if not cell or cell.get("value") is None:
-        return reasons.cell((cell or {}).get("reason", "not in the results"))
-    percent = {key: 100 * cell[key] for key in ("value", "low", "high") if cell.get(key) is not None}
-    small = (interval(percent, 1),) if len(percent) == 3 else ()
-    small += (f"n = {cell['count']:,}",) if cell.get("count") else ()
-    small += (str(cell["probe"]).replace("_", " "),) if cell.get("probe") else ()
-    return Cell(number(percent["value"], 1), small, cell["value"])
 
 
 def listening(evaluation: Evaluation, audio_format: str) -> list[Group]:

@@ -21,6 +21,10 @@ class AbsLM(nn.Module, ABC):
         """Identifiers (...) -> embeddings (..., D)."""
 
     @abstractmethod
+    def set_embeddings(self, choices: range, rows: Tensor) -> None:
+        """Give a range of identifiers other embeddings (len(choices), D), and the same rows of the output layer."""
+
+    @abstractmethod
     def forward(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """Hidden states (R, P, D) of embeddings (R, P, D).
 

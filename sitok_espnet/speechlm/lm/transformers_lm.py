@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
@@ -46,6 +47,12 @@ class TransformersLM(AbsLM):
     def embed(self, identifiers: Tensor) -> Tensor:
         """See AbsLM."""
         return self.model.get_input_embeddings()(identifiers)
+
+    def set_embeddings(self, choices: range, rows: Tensor) -> None:
+        """See AbsLM; with tied embeddings the two are one."""
+        with torch.no_grad():
+            for layer in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
+                layer.weight[choices.start : choices.stop] = rows.to(layer.weight)
 
     def forward(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """See AbsLM."""
@@ -91,13 +98,12 @@ class ConfiguredLM(TransformersLM):
     ) -> None:
         options = dict(config or {})
         try:
-            settings = AutoConfig.for_model(model_type, vocab_size=vocabulary_size, **options)
+            # Special identifiers of text LMs mean nothing here, and may lie beyond a small vocabulary.
+            special = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
+            settings = AutoConfig.for_model(model_type, vocab_size=vocabulary_size, **(special | options))
             unknown = sorted(set(options) - set(AutoConfig.for_model(model_type).to_dict()))
             if unknown:
                 raise ValueError(f"unknown options {', '.join(unknown)}")
-            # Special identifiers of text LMs mean nothing here, and may lie beyond a small vocabulary.
-            for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-                setattr(settings, name, None)
             model = AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa")
         except (ValueError, KeyError, TypeError) as error:
             raise SiTokError(f"lm_conf: {model_type!r} with {json.dumps(options)} {NO_CONFIG} ({error})") from error
