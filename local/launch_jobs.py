@@ -144,8 +144,11 @@ def sbatch_script(jobs: Jobs, args: argparse.Namespace, status_dir: Path) -> str
     """The text of the batch script: one array task a job, each leaving its exit status as a file."""
     log, _ = jobs.at("%a")
     number = "${SLURM_ARRAY_TASK_ID}" if jobs.name else "1"
-    threads = args.num_threads or 1
-    directives = [f"--job-name={Path(jobs.log).stem}", f"--output={Path(log).absolute()}", f"--cpus-per-task={threads}"]
+    # A job with GPUs has a process for each, and workers that read its data.
+    share = args.cpus_per_gpu if args.gpu else None
+    threads = share or args.num_threads or 1
+    cpus = max(args.num_threads or 1, (share or 0) * args.gpu)
+    directives = [f"--job-name={Path(jobs.log).stem}", f"--output={Path(log).absolute()}", f"--cpus-per-task={cpus}"]
     if jobs.name:
         limit = f"%{args.max_jobs}" if args.max_jobs else ""
         directives.append(f"--array={jobs.numbers[0]}-{jobs.numbers[-1]}{limit}")
@@ -165,6 +168,7 @@ def sbatch_script(jobs: Jobs, args: argparse.Namespace, status_dir: Path) -> str
             *(f"#SBATCH {directive}" for directive in directives),
             f"cd {shlex.quote(os.getcwd())}",
             f"export OMP_NUM_THREADS={threads}",
+            f"export SRUN_CPUS_PER_TASK={cpus}",  # since slurm 22.05 srun does not ask its batch job
             " ".join(word(argument) for argument in jobs.command),
             "status=$?",
             f"echo ${{status}} >{shlex.quote(str(status_dir.absolute()))}/{number}",
@@ -215,6 +219,7 @@ def main(argv: list[str] | None = None) -> int:
         "--num_threads", type=int, help="CPU threads of a job's process (local default: an equal share)"
     )
     parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job")
+    parser.add_argument("--cpus_per_gpu", type=int, help="slurm: CPU cores for each GPU of a job")
     parser.add_argument("--num_nodes", type=int, default=1, help="slurm: machines of a job")
     parser.add_argument("--mem", help="slurm: memory of a job, as 16G")
     parser.add_argument("--time", help="slurm: time limit, as 1-00:00:00")

@@ -77,8 +77,14 @@ def clean(text: str, lang: str = "en", rules: Language | None = None) -> Cleaned
     """
     if any(_NOT_SPEECH.search(remark) for remark in _REMARK.findall(text)):
         return Cleaned(None, "a beep, another sound or silence")
+    words = spoken_words(_REMARK.sub(" ", text), lang, rules)
+    return Cleaned(words) if words else Cleaned(None, "no words in the transcript")
+
+
+def spoken_words(text: str, lang: str = "en", rules: Language | None = None) -> str:
+    """Lower-case words of letters (with their accents) and apostrophes, numbers spelled out; "" if there are none."""
     rules = rules or language(lang)
-    text = unicodedata.normalize("NFC", _REMARK.sub(" ", text)).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    text = unicodedata.normalize("NFC", text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     for wrong, right in (*rules.fragments.items(), *rules.symbols.items()):
         text = text.replace(wrong, right)
     text = _INITIALS.sub(lambda m: m.group().replace(".", " "), text)
@@ -88,5 +94,4 @@ def clean(text: str, lang: str = "en", rules: Language | None = None) -> Cleaned
     text = re.sub(number, lambda m: f" {spell_number(m[1], lang)} ", text)
     # Everything but letters and an apostrophe inside a word separates words.
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", text)
-    words = [rules.words.get(word, word) for word in words]
-    return Cleaned(" ".join(words)) if words else Cleaned(None, "no words in the transcript")
+    return " ".join(rules.words.get(word, word) for word in words)

@@ -120,7 +120,9 @@ train() {
         --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${exp}/.dist_init_" \
         --multiprocessing_distributed true -- \
         ${python} -m "${module}" --resume true --output_dir "${exp}" "$@"
-    if [ -e "${done_file}.before" ] && [ ! "${exp}/checkpoint.pth" -nt "${done_file}.before" ]; then
+    # DeepSpeed leaves a folder an epoch, and no weights that anything else reads.
+    ! compgen -G "${exp}/checkpoint_*/latest" >/dev/null || ${python} -m sitok_espnet.bin.deepspeed_weights "${exp}"
+    if [ -e "${done_file}.before" ] && [ -z "$(find "${exp}" -maxdepth 1 -name "checkpoint*" -newer "${done_file}.before")" ]; then
         mv "${done_file}.before" "${done_file}" # nothing was trained: what was made of it is still good
     else
         date +%Y-%m-%dT%H:%M:%S >"${done_file}"

@@ -46,7 +46,7 @@ case "$2" in
     sitok_espnet.bin.sitok_synth_systems) ;;
     sitok_espnet.bin.sitok_score) echo "a table" >"$(sed -n 's/.*--eval_dir \\([^ ]*\\).*/\\1/p' <<<"$*")/RESULTS.md" ;;
     sitok_espnet.bin.main) touch "$(sed -n 's/.*--output \\([^ ]*\\).*/\\1/p' <<<"$*")" ;;
-    sitok_espnet.bin.sitok_pack) ;;
+    sitok_espnet.bin.sitok_pack | sitok_espnet.bin.deepspeed_weights) ;;
     sitok_espnet.bin.sitok_train) mkdir -p "${output}" && echo "of ${output##*/}" >"${output}/config.yaml" ;;
     espnet2.bin.aggregate_stats_dirs) mkdir -p "${output}" ;;
     *) exit 9 ;;

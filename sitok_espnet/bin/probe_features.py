@@ -1,4 +1,4 @@
-"""Features of a frozen tokenizer for probes (stage 4): mel and encoder output."""
+"""Features of a frozen tokenizer for probes (stage 4): mel, and the encoder's output before and after quantization."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", help="file in the directory (default: packed or best)")
     parser.add_argument("--wav_scp", required=True, help="utterances, at the model's sampling rate")
     parser.add_argument(
-        "--output_dir", help="dump/feats: gets mel/ and continuous/; without it only --token_dump counts"
+        "--output_dir", help="dump/feats: gets mel/, quantized/ and continuous/; without it only --token_dump counts"
     )
     parser.add_argument("--token_dump", help="finished token dump of the same utterances, which gets a card, too")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")

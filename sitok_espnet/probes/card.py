@@ -8,9 +8,10 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json
 
 CARD = "input.json"
-TOKENS, MEL, CONTINUOUS = "tokens", "mel", "continuous"
-INPUTS = (MEL, TOKENS, CONTINUOUS)  # baseline, what is judged, upper bound
-FRAME_INPUTS = (MEL, CONTINUOUS)
+TOKENS, MEL, CONTINUOUS, QUANTIZED = "tokens", "mel", "continuous", "quantized"
+DASB_INPUTS = (MEL, TOKENS, CONTINUOUS)  # baseline, what is judged, upper bound
+# The vectors that the decoder reads for the same tokens: what they hold, apart from learning a table of them (ours).
+INPUTS = (MEL, TOKENS, QUANTIZED, CONTINUOUS)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class InputCard:
     """One kind of input.
 
     Attributes:
-        input: "tokens", "mel" or "continuous".
+        input: one of INPUTS.
         width: numbers a frame; for tokens the number N of codebooks.
         frame_rate: frames a second as a fraction, the same for all inputs of a tokenizer.
         codebook_sizes: entries of each codebook; empty for frames.

@@ -3,13 +3,15 @@
 import argparse
 from pathlib import Path
 
-from sitok_espnet.probes.card import INPUTS
+from sitok_espnet.probes.card import DASB_INPUTS, INPUTS
 from sitok_espnet.probes.plan import Places, ProbeJob, plan
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", nargs="+", required=True, help="folders of --task_dir")
-    parser.add_argument("--inputs", nargs="+", default=list(INPUTS), help="(default: %(default)s)")
+    parser.add_argument(
+        "--inputs", nargs="+", default=list(DASB_INPUTS), help=f"of {', '.join(INPUTS)} (default: %(default)s)"
+    )
     parser.add_argument("--probes", nargs="+", default=[], help="architectures (default: the tasks' own)")
     parser.add_argument("--task_dir", type=Path, default=Path("dump/tasks"), help="of stage 3")
     parser.add_argument("--feats_dir", type=Path, default=Path("dump/feats"), help="of stage 4")

@@ -1,8 +1,8 @@
-"""What a frozen tokenizer makes of a corpus, for probes: its mel input and its encoder's output (stage 4).
+"""What a frozen tokenizer makes of a corpus, for probes: mel, and the encoder's output, quantized or not (stage 4).
 
-Both are at the token rate: the mel is the normalised log-mel that the encoder reads, k frames stacked to one of k M
-numbers, so that all inputs of a probe have the same frames and none has finer time resolution. The third input, the
-tokens, is an ordinary token dump (sitok_espnet/dump.py).
+All are at the token rate: the mel is the normalised log-mel that the encoder reads, k frames stacked to one of k M
+numbers, so that all inputs of a probe have the same frames and none has finer time resolution. The tokens are an
+ordinary token dump (sitok_espnet/dump.py).
 
 As there, the list is cut into fixed shards that are redone whole; the card is written last.
 """
@@ -22,7 +22,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_json, write_json, write_text
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput, load_at_rate
-from sitok_espnet.probes.card import CARD, CONTINUOUS, FRAME_INPUTS, MEL, TOKENS, InputCard
+from sitok_espnet.probes.card import CARD, CONTINUOUS, MEL, QUANTIZED, TOKENS, InputCard
 from sitok_espnet.probes.store import INDEX
 from sitok_espnet.tokens import open_tokens
 
@@ -43,8 +43,13 @@ class FeatureOptions:
             raise SiTokError(f"shard_size and batch_seconds must be positive, 1 <= job <= num_jobs; got {self}")
 
 
+def frame_inputs(tokenizer: SiTok) -> tuple[str, ...]:
+    """What `dump_frames` writes for this model; without codes there is nothing quantized."""
+    return (MEL, QUANTIZED, CONTINUOUS) if tokenizer.codebook_sizes else (MEL, CONTINUOUS)
+
+
 def frames_of(tokenizer: SiTok, wavs: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """A batch of waveforms at the model's rate -> {"mel": (T, k M), "continuous": (T, D)} float32 of each."""
+    """A batch of waveforms at the model's rate -> of each, float32: mel (T, k M), quantized and continuous (T, D)."""
     model = tokenizer.model
     lengths = torch.tensor([len(wav) for wav in wavs])
     padded = np.zeros((len(wavs), int(lengths.max())), dtype=np.float32)
@@ -52,14 +57,18 @@ def frames_of(tokenizer: SiTok, wavs: Sequence[np.ndarray]) -> list[dict[str, np
         padded[row, : len(wav)] = wav
     with exact_inference():
         stacked, _, tokens = model.mel(torch.from_numpy(padded).to(tokenizer.device), lengths.to(tokenizer.device))
-        both = {MEL: stacked.float().cpu().numpy(), CONTINUOUS: model.encoder(stacked).float().cpu().numpy()}
-    return [{name: both[name][row, :count] for name in FRAME_INPUTS} for row, count in enumerate(tokens.tolist())]
+        latents = model.encoder(stacked)
+        found = {MEL: stacked, CONTINUOUS: latents}
+        if tokenizer.codebook_sizes:
+            found[QUANTIZED] = model.quantizer.decode_codes(model.quantizer.encode(latents))
+        arrays = {name: values.float().cpu().numpy() for name, values in found.items()}
+    return [{name: values[row, :count] for name, values in arrays.items()} for row, count in enumerate(tokens.tolist())]
 
 
 def dump_frames(
     tokenizer: SiTok, inputs: Sequence[AudioInput], output_dir: Path, options: FeatureOptions | None = None
 ) -> bool:
-    """``output_dir/{mel,continuous}`` as float16; resumes, and returns whether all jobs' shards are there.
+    """``output_dir/{mel,quantized,continuous}`` as float16; resumes, and returns whether all jobs' shards are there.
 
     Raises:
         SiTokError: features of another model or list are there, bad audio, values beyond float16.
@@ -72,16 +81,17 @@ def dump_frames(
         "shard_size": options.shard_size,
         "batch_seconds": options.batch_seconds,
     }
-    for name in FRAME_INPUTS:
-        _check_plan(output_dir / name, plan)
+    folders = [output_dir / name for name in frame_inputs(tokenizer)]
+    for folder in folders:
+        _check_plan(folder, plan)
     shards = [inputs[i : i + options.shard_size] for i in range(0, len(inputs), options.shard_size)]
     mine = range(options.job - 1, len(shards), options.num_jobs)
-    for number in tqdm([n for n in mine if not _is_done(output_dir, n)], desc="features", unit="shard"):
+    for number in tqdm([n for n in mine if not _is_done(folders, n)], desc="features", unit="shard"):
         _write_shard(tokenizer, shards[number], output_dir, number, options.batch_seconds)
-    if not all(_is_done(output_dir, number) for number in range(len(shards))):
+    if not all(_is_done(folders, number) for number in range(len(shards))):
         return False
-    for name in FRAME_INPUTS:
-        _finish(tokenizer, output_dir / name, name, len(shards))
+    for folder in folders:
+        _finish(tokenizer, folder, len(shards))
     return True
 
 
@@ -101,8 +111,8 @@ def _shard(folder: Path, number: int, suffix: str) -> Path:
     return folder / f"{number:06d}.{suffix}"
 
 
-def _is_done(output_dir: Path, number: int) -> bool:
-    return all(_shard(output_dir / name, number, "json").is_file() for name in FRAME_INPUTS)
+def _is_done(folders: Sequence[Path], number: int) -> bool:
+    return all(_shard(folder, number, "json").is_file() for folder in folders)
 
 
 def _write_shard(
@@ -113,7 +123,7 @@ def _write_shard(
     for batch in make_batches([len(wav) for wav in wavs], batch_seconds * tokenizer.sample_rate):
         for index, found in zip(batch, frames_of(tokenizer, [wavs[i] for i in batch]), strict=True):
             frames[index] = found
-    for name in FRAME_INPUTS:
+    for name in frame_inputs(tokenizer):
         with np.errstate(over="ignore"):  # found below, with the utterance's name
             half = [found[name].astype(np.float16) for found in frames]
         for item, values in zip(items, half, strict=True):
@@ -129,7 +139,7 @@ def _write_shard(
         )
 
 
-def _finish(tokenizer: SiTok, folder: Path, name: str, num_shards: int) -> None:
+def _finish(tokenizer: SiTok, folder: Path, num_shards: int) -> None:
     if (folder / CARD).is_file():
         return
     lines = []
@@ -141,11 +151,10 @@ def _finish(tokenizer: SiTok, folder: Path, name: str, num_shards: int) -> None:
     write_text(folder / INDEX, "".join(lines))
     model = tokenizer.model
     width = model.encoder.output_size()
-    if name == MEL:
+    if folder.name == MEL:
         width = model.feats_extract.output_size() * tokenizer.stacking_factor
-    InputCard(name, width, str(tokenizer.frame_rate), tokenizer.model_hash, tokenizer.codes_hash, len(lines)).write(
-        folder
-    )
+    rate, hashes = str(tokenizer.frame_rate), (tokenizer.model_hash, tokenizer.codes_hash)
+    InputCard(folder.name, width, rate, *hashes, len(lines)).write(folder)
 
 
 def write_token_card(folder: Path) -> None:

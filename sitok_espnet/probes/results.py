@@ -12,12 +12,13 @@ from sitok_espnet.evaluate.significance import holm
 from sitok_espnet.evaluate.statistics import RESAMPLES, bootstrap, bootstrap_of_sums, compare
 from sitok_espnet.evaluate.table import SIGNIFICANT, verdict
 from sitok_espnet.evaluate.verification import Trials, resampled_units, verify
-from sitok_espnet.probes.card import CONTINUOUS, MEL, TOKENS, InputCard
+from sitok_espnet.probes.card import CONTINUOUS, MEL, QUANTIZED, TOKENS, InputCard
 from sitok_espnet.probes.plan import SETS, TEST, TRAIN, TRIALS, ProbeJob, TaskFolder
 from sitok_espnet.probes.scoring import Answer, error_counts, read_answers, read_embeddings, read_summary, read_trials
 from sitok_espnet.probes.tasks import ACCURACY, EER, HIGHER_IS_BETTER, WER, ProbeTask
 
-PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))
+PAIRS = ((TOKENS, MEL), (CONTINUOUS, TOKENS))  # what the verdict is made of
+COMPARED = (*PAIRS, (QUANTIZED, TOKENS))
 NO_DIFFERENCE = "an EER is of trials, which share utterances: no paired difference of it is computed"
 
 
@@ -102,8 +103,8 @@ def _choice(names: Counter) -> str:
 
 
 def _differences(chosen: Mapping[str, Sequence[ProbeJob]], task: ProbeTask, resamples: int, seed: int) -> dict:
-    """Paired comparisons of PAIRS, where both inputs are there; p values are adjusted for their number (Holm)."""
-    pairs = {f"{a} - {b}": (a, b) for a, b in PAIRS if a in chosen and b in chosen}
+    """Paired comparisons of COMPARED, where both inputs are there; p values are adjusted for their number (Holm)."""
+    pairs = {f"{a} - {b}": (a, b) for a, b in COMPARED if a in chosen and b in chosen}
     if task.metric == EER:
         return {pair: {"status": "not computed", "reason": NO_DIFFERENCE} for pair in pairs}
     measured = {source: _measurements(_answers(members), task.metric) for source, members in chosen.items()}

@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from sitok_espnet.evaluate.table import markdown_table
-from sitok_espnet.probes.card import CONTINUOUS, INPUTS, MEL, TOKENS
+from sitok_espnet.probes.card import CONTINUOUS, INPUTS, MEL, QUANTIZED, TOKENS
 from sitok_espnet.probes.tasks import TITLES
 
-HEADINGS = {MEL: "mel (baseline)", TOKENS: "tokens", CONTINUOUS: "continuous (upper bound)"}
+HEADINGS = {
+    MEL: "mel (baseline)",
+    TOKENS: "tokens",
+    QUANTIZED: "quantized vectors",
+    CONTINUOUS: "continuous (upper bound)",
+}
 
 
 def _percent(cell: Mapping) -> str:

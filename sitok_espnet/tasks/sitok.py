@@ -20,6 +20,7 @@ from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.slots import build_model
 from sitok_espnet.tasks.checks import check_init_param, check_statistics
+from sitok_espnet.tasks.deepspeed import prepare_for_deepspeed
 from sitok_espnet.tasks.slot_arguments import SlotArgumentParser, slot_choices
 
 
@@ -120,6 +121,7 @@ class SiTokTask(AbsTask):
             check_statistics(model, args.normalize_conf.get("stats_file"))
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
+        prepare_for_deepspeed(model, args)
         return model
 
     @classmethod

@@ -21,6 +21,7 @@ from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
 from sitok_espnet.speechlm.text import TextPreprocessor, load_text_tokenizer
 from sitok_espnet.speechlm.vocabulary import JointVocabulary
 from sitok_espnet.tasks.checks import check_init_param
+from sitok_espnet.tasks.deepspeed import prepare_for_deepspeed
 
 
 class SpeechLMTask(AbsTask):
@@ -101,6 +102,7 @@ class SpeechLMTask(AbsTask):
             begin_at_codebooks(model, read_code_vectors(args.code_vectors, model.vocabulary))
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
+        prepare_for_deepspeed(model, args)
         return model
 
 

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from experiment_dir import make_model_dir
 from probe_data import write_codes, write_frames
 from speech_generator import speech
 
 from sitok_espnet.audio import write_audio
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import read_scp
 from sitok_espnet.probes import features
 from sitok_espnet.probes.card import InputCard
@@ -50,6 +52,21 @@ def test_frames_are_the_encoders_input_and_output_of_each_utterance_alone(dumped
         np.testing.assert_allclose(mel[item.utt], stacked[0].numpy(), rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(continuous[item.utt], latents[0].numpy(), rtol=2e-3, atol=2e-3)
         assert mel[item.utt].dtype == np.float32
+
+
+def test_quantized_vectors_are_those_of_the_tokens(dumped, tiny_tokenizer, inputs):
+    store = FeatureStore(dumped / "quantized")
+    assert list(store) == [item.utt for item in inputs] and store.card.width == 32
+    for item in inputs:
+        (codes,) = tiny_tokenizer.encode([item.read()[0]], 24000)
+        expected = tiny_tokenizer.model.quantizer.decode_codes(torch.from_numpy(codes).long()[None])[0]
+        np.testing.assert_allclose(store[item.utt], expected.detach().numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_model_without_codes_has_no_quantized_vectors(inputs, tmp_path):
+    model = make_model_dir(tmp_path / "exp", quantizer="identity", quantizer_conf={})
+    assert dump_frames(SiTok.from_pretrained(model), inputs, tmp_path / "feats", OPTIONS)
+    assert {folder.name for folder in (tmp_path / "feats").iterdir()} == {"mel", "continuous"}
 
 
 def test_all_inputs_have_the_frames_of_the_tokens(dumped, tiny_tokenizer, inputs):
@@ -121,7 +138,7 @@ def test_a_card_that_is_none(change, tmp_path):
 
 def test_values_beyond_float16_are_an_error(tiny_tokenizer, inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "frames_of", lambda _, wavs: [
-        {name: np.full((2, 3), 1e5, dtype=np.float32) for name in ("mel", "continuous")} for _ in wavs
+        {name: np.full((2, 3), 1e5, dtype=np.float32) for name in ("mel", "quantized", "continuous")} for _ in wavs
     ])  # fmt: skip
     with pytest.raises(SiTokError, match="u0: mel has values beyond float16"):
         dump_frames(tiny_tokenizer, inputs, tmp_path)

@@ -79,6 +79,14 @@ def test_sizes_are_the_papers(name, size, billions):
         assert config[part].items() >= model[part].items()
 
 
+def test_training_configurations_of_the_paper_differ_in_size_only():
+    """XL trains as L does; LibriTTS' four codebooks are the ablation's, on S."""
+    assert read_yaml(ROOT / "conf/train_sitok_XL.yaml") == config_of("size/XL", "paper")
+    small = ROOT / "conf/train_sitok_S.yaml"
+    codebooks = read_yaml(ROOT / "egs2/libritts/sitok1/conf/tuning/train_sitok_rvq4.yaml")
+    assert codebooks == merge_files(small, [ABLATION / "codebooks/4_small.yaml"])
+
+
 PAPER_BITS = {
     "loss/diffusion": 200,
     "codebook_size/2_13": 12.5 * 13,

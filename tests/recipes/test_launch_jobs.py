@@ -201,6 +201,19 @@ def test_slurm_several_nodes(slurm, tmp_path):
     assert "#SBATCH --nodes=3\n" in script and "#SBATCH --ntasks-per-node=1\n" in script and "--array" not in script
 
 
+def test_slurm_cores_of_a_job_with_gpus(slurm, tmp_path):
+    (tmp_path / "bin/sbatch").write_text('#!/bin/sh\ncp "$2" script\necho Submitted batch job 7\n')
+    # As espnet2.bin.launch calls it: with --num_threads for several nodes, without it for one.
+    for words in (["--gpu", 8, "--num_threads", 8, "--num_nodes", 2], ["--gpu", 8]):
+        assert slurm("--cpus_per_gpu", 6, *words, "logs/train.log", "true").returncode == 0
+        script = (tmp_path / "script").read_text()
+        assert "#SBATCH --cpus-per-task=48\n" in script and "export SRUN_CPUS_PER_TASK=48\n" in script
+        assert "export OMP_NUM_THREADS=6\n" in script
+    assert slurm("--cpus_per_gpu", 6, "--num_threads", 2, "logs/train.log", "true").returncode == 0
+    script = (tmp_path / "script").read_text()
+    assert "#SBATCH --cpus-per-task=2\n" in script and "export OMP_NUM_THREADS=2\n" in script
+
+
 def test_slurm_without_sbatch(tmp_path):
     done = launch("--backend", "slurm", tmp_path / "log", "true", env={"PATH": str(tmp_path)})
     assert done.returncode == 2

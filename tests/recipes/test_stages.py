@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from stand_in_recipe import ROOT, run_one, run_recipe, write
+from stand_in_recipe import ROOT, calls, run_one, run_recipe, write
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,21 @@ def test_training_that_went_on_gets_a_new_time(recipe):
     assert run_one(recipe, 5).returncode == 0
     assert finished.stat().st_mtime_ns > first
     assert not (recipe / "exp/sitok_x/train.done.before").exists()
+
+
+def test_deepspeed_training_leaves_weights_and_a_new_time_for_a_new_epoch(recipe):
+    finished = recipe / "exp/sitok_x/train.done"
+    epoch = "mkdir -p exp/sitok_x/checkpoint_{0} && touch exp/sitok_x/checkpoint_{0}/latest\n"
+    (recipe / "training").write_text(epoch.format(1))
+    assert run_one(recipe, 5).returncode == 0
+    assert len(calls(recipe, "sitok_espnet.bin.deepspeed_weights exp/sitok_x")) == 1
+    first = finished.stat().st_mtime_ns
+    (recipe / "training").write_text("true\n")
+    assert run_one(recipe, 5).returncode == 0
+    assert finished.stat().st_mtime_ns == first
+    (recipe / "training").write_text("sleep .05; " + epoch.format(2))
+    assert run_one(recipe, 5).returncode == 0
+    assert finished.stat().st_mtime_ns > first
 
 
 def test_training_on_a_gpu_that_is_not_there_is_refused(recipe):

@@ -80,7 +80,9 @@ def test_shipped_yamls_are_found():
 @pytest.mark.parametrize(
     "training, model",
     [
+        ("conf/train_sitok_S.yaml", "conf/model/S.yaml"),
         ("conf/train_sitok_L.yaml", "conf/model/L.yaml"),
+        ("conf/train_sitok_XL.yaml", "conf/model/XL.yaml"),
         ("egs2/mini_asterisk/sitok1/conf/train_sitok_mini.yaml", "conf/model/mini.yaml"),
     ],
 )

@@ -18,7 +18,7 @@ case "${cmd_backend}" in
     slurm)
         # The same program under another name: espnet2.bin.launch recognises slurm (several nodes) by this name only.
         train_cmd="${SITOK_ROOT}/local/slurm.pl --backend slurm --mem 16G"
-        cuda_cmd="${SITOK_ROOT}/local/slurm.pl --backend slurm --mem 64G --time 7-00:00:00"
+        cuda_cmd="${SITOK_ROOT}/local/slurm.pl --backend slurm --mem 64G --cpus_per_gpu 8 --time 7-00:00:00"
         decode_cmd="${SITOK_ROOT}/local/slurm.pl --backend slurm --mem 16G"
         ;;
     *)

@@ -27,7 +27,7 @@ inference_model=""     # file in the experiment; empty: packed or best
 
 # Tasks and probes
 tasks=""               # folders of data/tasks; empty: all that stage 1 made
-inputs="mel tokens continuous"
+inputs="mel tokens continuous"   # and "quantized": the vectors of the tokens
 probes=""              # architectures (conf/probe/<name>.yaml) instead of the tasks' own
 nbpe=1000              # lines of the token list of speech recognition
 bpemode=unigram
@@ -134,7 +134,7 @@ stage_4() {
         need "${feats}/tokens/manifest.json" 4
         tokens=(--token_dump "${feats}/tokens")
     fi
-    [[ " ${inputs} " != *" mel "* && " ${inputs} " != *" continuous "* ]] || frames=(--output_dir "${feats}")
+    [ "${inputs}" = tokens ] || frames=(--output_dir "${feats}")
     log "mel and encoder output, logs: ${feats}/logs/frames.*.log"
     ${decode_cmd} --gpu "${inference_gpus}" JOB=1:"${inference_nj}" "${feats}/logs/frames.JOB.log" \
         ${python} -m sitok_espnet.bin.probe_features --model "${sitok_exp}" "${opts[@]}" "${frames[@]}" "${tokens[@]}" \

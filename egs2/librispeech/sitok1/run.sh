@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# SiTok on LibriSpeech: 960 hours of read English at 16 kHz, or less of it (--train_subsets: README.md).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./sitok.sh \
+    --train_set train \
+    --valid_set dev \
+    --test_sets "test_clean test_other" \
+    --nbpe 4000 \
+    --ngpu 8 \
+    --nj 16 \
+    --inference_nj 8 \
+    --gpu_inference true \
+    --train_config ../../../conf/train_sitok_S.yaml \
+    "$@"

@@ -1,0 +1,1 @@
+../../TEMPLATE/sitok_tts1/sitok_tts.sh
