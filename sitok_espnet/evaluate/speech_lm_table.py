@@ -6,7 +6,7 @@ from sitok_espnet.evaluate.markdown import cell_text, markdown_table
 
 MODELS = {
     "text": "language model, with the text",
-    "other_text": "language model, with another text of the same speaker",
+    "other_text": "language model, with another text",
     "no_text": "language model, without text",
     "unigram": "unigram",
     "kneser_ney_frame": "Kneser-Ney bigram, history: the same codebook in the frame before",
@@ -74,7 +74,12 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
     )
     generation, speed = content["generation"], content["speed"]
     settings = ", ".join(f"{key} {value}" for key, value in generation["sampling"].items())
-    alone = ", ".join(f"{item.get('without_other_text', 0)} of {name}" for name, item in content["held_out"].items())
+    alone = ", ".join(
+        f"{item['without_other_text']} of {name}"
+        for name, item in content["held_out"].items()
+        if "without_other_text" in item  # results of older versions paired anybody with anybody
+    )
+    partners = "Another text is that of another utterance of the same speaker in the same language, with other words"
     missing = ", ".join(f"{count} ({why})" for why, count in generation.get("left_out", {}).items())
     return [
         f"Language model {content['model_hash']} ({content['checkpoint']}): {content['parameters']:,} parameters, "
@@ -82,8 +87,7 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
         f"{' + '.join(map(str, content['codebook_sizes']))} at {content['frame_rate']} Hz; trained on "
         f"{content['training']['utterances']:,} utterances, {content['training']['codes']:,} codes.",
         f"Predictions are all codes and ends of speech, each among what may stand there. {held_out}.",
-        "Another text is that of another utterance of the same speaker in the same language, with other words; the "
-        f"comparison is over the utterances that have one, which leaves out {alone}.",
+        *([f"{partners}; the comparison is over utterances that have one, which leaves out {alone}."] if alone else []),
         *([f"Left out of the test set: {missing}."] if missing else []),
         f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames; an empty utterance is "
         "scored as silence, except by metrics that silence has no value of (SIM): those average over what was said.",

@@ -125,7 +125,8 @@ def check_resumed(args: argparse.Namespace) -> None:
     """
     folder = Path(args.output_dir or ".")
     path = folder / "config.yaml"
-    if not args.resume or args.collect_stats or not (path.is_file() and (folder / "checkpoint.pth").is_file()):
+    begun = path.is_file() and any(folder.glob("checkpoint*"))  # checkpoint.pth, or DeepSpeed's checkpoint_N
+    if not args.resume or args.collect_stats or not begun:
         return
     before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     old, new = vocabulary_of(before.get("vocabulary")), vocabulary_of(args.vocabulary)

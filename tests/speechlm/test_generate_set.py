@@ -163,6 +163,10 @@ def test_results_of_what_was_generated(place, scored):
     assert found["below_half"] == sum(share < 0.5 for share in shares) > 0 and found["above_twice"] == 0
     page = speech_lm_section({"speech_lm": content})
     assert f"median {found['median']:.2f}; below 0.5: {found['below_half']} of 6; above 2: 0 of 6" in page
+    assert f"leaves out {content['held_out']['set']['without_other_text']} of set." in page
+    assert "Left out" not in page
+    content["generation"]["left_out"] = {"no transcript": 3}
+    assert "Left out of the test set: 3 (no transcript)." in speech_lm_section({"speech_lm": content})
     report = json.loads((scored / "made/generation.json").read_text())["utterances"]
     timing = json.loads((scored / "rows/generated/timing.json").read_text())
     whole = sum(item["seconds"] for item in report.values()) / sum(item["audio"] for item in timing.values())
