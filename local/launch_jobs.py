@@ -106,6 +106,7 @@ def run_local(jobs: Jobs, args: argparse.Namespace) -> int:
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads_per_job(at_once, args.num_threads, args.gpu)))
     waiting = list(enumerate(jobs.numbers))
     running: dict[subprocess.Popen, tuple[str, float]] = {}
+    latest = time.monotonic()  # when a job last ended
 
     def start(position: int, number: int) -> None:
         log, command = jobs.at(number)
@@ -127,8 +128,10 @@ def run_local(jobs: Jobs, args: argparse.Namespace) -> int:
         while waiting or running:
             while waiting and len(running) < at_once:
                 start(*waiting.pop(0))
-            time.sleep(0.05)
+            # A job of hours is looked at once a second, one of moments at once.
+            time.sleep(min(1.0, 0.05 + 0.02 * (time.monotonic() - latest)))
             for process in [p for p in running if p.poll() is not None]:
+                latest = time.monotonic()
                 log, began = running.pop(process)
                 with open(log, "a", encoding="utf-8") as out:
                     out.write(f"# ended with status {process.returncode} after {time.monotonic() - began:.0f} s\n")
