@@ -15,7 +15,7 @@ import urllib.request
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sitok_espnet.errors import SiTokError
 
@@ -115,12 +115,21 @@ def check(path: Path, digest: str) -> None:
         )
 
 
+def _refuse_strange(member: tarfile.TarInfo) -> None:
+    """A corpus has files and folders inside it, nothing else (not every Python that we name has extraction filters)."""
+    parts = PurePosixPath(member.name).parts
+    if not (member.isfile() or member.isdir()) or member.name.startswith("/") or ".." in parts:
+        raise tarfile.TarError(f"{member.name} is no file or folder inside it")
+
+
 def unpack(path: Path, archive: Archive, root: Path, scratch: Path) -> None:
     """Unpack into ``scratch``, then move ``archive.inside`` to its place, with the files beside it (lists, licence)."""
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         with tarfile.open(path, f"r:{path.suffix[1:]}") as tar:
-            tar.extractall(scratch, filter="data")
+            for member in tar:
+                _refuse_strange(member)
+                tar.extract(member, scratch, set_attrs=False)
             # The check sum is behind the last member.
             while tar.fileobj.read(BLOCK):
                 pass

@@ -137,10 +137,13 @@ def test_broken_archives_leave_nothing(archive, tmp_path, breakage):
     assert not (tmp_path / "LibriSpeech").exists() and not list(tmp_path.glob(".fetch_*/*"))
 
 
-def test_an_archive_that_leaves_its_folder_is_refused(archive, server, tmp_path):
+@pytest.mark.parametrize(
+    "name, kind", [("../../outside.txt", tarfile.REGTYPE), ("/outside.txt", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+)
+def test_an_archive_that_leaves_its_folder_is_refused(name, kind, archive, server, tmp_path):
     with tarfile.open(tmp_path / "served/evil.tar.gz", "w:gz") as tar:
-        entry = tarfile.TarInfo("../../outside.txt")
-        entry.size = 3
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.type, entry.linkname = 3, kind, "/etc"
         tar.addfile(entry, io.BytesIO(b"bad"))
     digest = hashlib.sha256((tmp_path / "served/evil.tar.gz").read_bytes()).hexdigest()
     with pytest.raises(SiTokError, match="evil.tar.gz is broken"):

@@ -221,6 +221,6 @@ def test_every_overlay_makes_a_model_of_its_training(path):
 def test_overlays_of_every_refinement_are_there():
     names = {path.stem for path in OVERLAYS if path.parents[1] == ROOT / "conf"}
     assert {"decoder_finetune", "shortcut", "regression_then_diffusion", "light_head"} == names
-    # All recipes train small models: an overlay that they lack would be the paper's size.
+    # No recipe trains SiTok L by default: an overlay that it lacks would be of that size.
     for recipe in RECIPES:
         assert {path.stem for path in (recipe / "conf/refine").glob("*.yaml")} == names, recipe
