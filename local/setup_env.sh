@@ -52,10 +52,10 @@ install_with() {
     "$@" "${constraints[@]}" --editable ".[${extras}]" && "$@" "${constraints[@]}" --no-deps resemblyzer
 }
 
-echo "set-up: installing into .venv (several GB with torch's CUDA libraries; minutes)"
+echo "set-up: installing into .venv (downloads about 3 GB, compiles pyworld and pesq: 2 to 15 minutes)"
 # uv is several times faster, but does not know pip's configuration: where it fails, pip may still succeed.
-if ! command -v uv >/dev/null || ! install_with uv pip install --quiet --python .venv/bin/python; then
-    install_with .venv/bin/python -m pip install -qq --disable-pip-version-check --progress-bar off ||
+if ! command -v uv >/dev/null || ! install_with uv pip install --python .venv/bin/python; then
+    install_with .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off ||
         fail "the installation failed, see above; make setup again goes on where it stopped"
 fi
 

@@ -100,17 +100,18 @@ def get_parser() -> argparse.ArgumentParser:
     params.add_argument("--json", action="store_true", help="print JSON instead of a table")
     params.set_defaults(module="sitok_espnet.bin.params")
 
+    names = pretrained_language_models()
     tts = verbs.add_parser(
         "tts",
         help="text to speech, in the voice of a prompt",
         description="Speak a text with a language model over tokens. A run-away (cut at --max_seconds) or empty result "
-        "is said on stderr, with exit status 3.",
+        "is said on stderr, with exit status 3."
+        + ("" if names else " It needs one that you trained (recipe sitok_tts1, docs/tts.md): none comes along."),
     )
     tts.add_argument("--text", required=True, help="what to say, in the form of the training transcripts")
     tts.add_argument("--prompt", metavar="AUDIO", help="whose voice: some seconds of speech (default: any voice)")
     tts.add_argument("--prompt_text", metavar="TEXT", help="what is said in the prompt")
     tts.add_argument("-o", "--output", required=True, help="audio file to write")
-    names = pretrained_language_models()
     tts.add_argument(
         "--lm",
         required=True,

@@ -21,6 +21,7 @@ TITLES = {
     "prompt_copy": "control: copy of the prompt's tokens",
 }
 
+FEWEST = 6  # 2 / 2 ** 6 is the first below SIGNIFICANT
 SIGNIFICANT = 0.05
 VERIFICATION_HEADER = ["system", "EER ↓", "trials"]
 REMARKS = 4  # different ones on a page for one cell
@@ -74,7 +75,13 @@ def _systems_table(results: Mapping) -> str:
     ]
     rows = []
     for system, content in results["systems"].items():
-        cells = [cell_text(content["metrics"][name], _decimals(results, name)) for name in metrics]
+        # Why a whole column is not run is said once, below the table.
+        cells = [
+            "not run"
+            if card.get("status") == "not run"
+            else cell_text(content["metrics"][name], _decimals(results, name))
+            for name, card in metrics.items()
+        ]
         rows.append([row_title(system), *([rate_text(content.get("rate"))] if rated else []), *cells])
     return markdown_table(header, rows)
 
@@ -154,6 +161,12 @@ def _comparisons(results: Mapping) -> str:
         f"systems utterance by utterance. Holm: the latter, adjusted for all pairs measured in the metric; "
         f'"better" and "worse" are said where it is below {SIGNIFICANT}.'
     )
+    count = results["data"]["utterances"]
+    if count < FEWEST:
+        remark += (
+            f" {count} utterances can be swapped in {2**count} ways, so that the randomisation p is at least "
+            f"{2 / 2**count:.3f}: no difference can be shown with fewer than {FEWEST}."
+        )
     table = markdown_table(header, rows)
     return "\n\n".join(part for part in ("## Comparisons", table, remark, closed_sentence(results)) if part)
 
