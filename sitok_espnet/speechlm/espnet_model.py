@@ -26,10 +26,21 @@ class SpeechLMModel(AbsESPnetModel):
         pattern: where codes stand in a sequence; it knows the joint vocabulary.
         text_drop: share of training utterances whose text is not seen: the null condition of guidance.
         pack_length: positions of a row in which several utterances stand, apart from each other; None: one a row.
+        join: share of training utterances that another one of the same speaker in the batch goes on, text behind text
+            and codes behind codes (ours): what a prompt and its continuation look like, where utterances are short.
     """
 
-    def __init__(self, lm: AbsLM, pattern: AbsPattern, text_drop: float = 0.1, pack_length: int | None = 2048) -> None:
+    def __init__(
+        self,
+        lm: AbsLM,
+        pattern: AbsPattern,
+        text_drop: float = 0.1,
+        pack_length: int | None = 2048,
+        join: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= join <= 1:
+            raise SiTokError(f"model_conf join must be in [0, 1], got {join}")
         if not 0 <= text_drop < 1:
             raise SiTokError(f"model_conf text_drop must be in [0, 1), got {text_drop}")
         if pack_length is not None and pack_length < 1:
@@ -39,6 +50,7 @@ class SpeechLMModel(AbsESPnetModel):
         self.vocabulary = pattern.vocabulary
         self.text_drop = text_drop
         self.pack_length = pack_length
+        self.join = join
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
         """Nothing: lengths are all that stage 4 needs."""
@@ -51,21 +63,26 @@ class SpeechLMModel(AbsESPnetModel):
         codes: Tensor,
         codes_lengths: Tensor,
         utt_id: list[str] | None = None,
+        speaker: Tensor | None = None,
         **kwargs: Any,
     ):
         """One batch, ESPnet's contract: -> (loss, stats, weight).
 
         text (B, U) piece identifiers, codes (B, T N) values as a token dump holds them (sitok_espnet/tokens.py), each
-        padded on the right. The weight is the number of predicted codes and ends.
+        padded on the right, speaker (B, 1) one integer a speaker, for ``join``. The weight is the number of predicted
+        codes and ends.
         """
         items = []
-        drop = TrainingDraws(len(text), text.device).dropped(self.text_drop).tolist() if self.training else None
+        draws = TrainingDraws(len(text), text.device) if self.training else None
+        drop = draws.dropped(self.text_drop).tolist() if draws else None
         text, codes = text.cpu(), codes.cpu()  # sequences are put together there
         for row in range(len(text)):
             name = utt_id[row] if utt_id else f"utterance {row} of the batch"
             values = codes[row, : int(codes_lengths[row])].numpy()
             pieces = None if drop and drop[row] else text[row, : int(text_lengths[row])]
             items.append((pieces, torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))))
+        if draws and self.join:
+            items = self._joined(items, speaker, draws)
         nats, codebooks = self.losses(items)
         count = torch.tensor(len(nats), device=nats.device)
         loss = nats.mean()
@@ -74,6 +91,25 @@ class SpeechLMModel(AbsESPnetModel):
             # Kept on every rank and in every batch: ESPnet averages the same keys collectively.
             stats[f"nats_{codebook}"] = nats[codebooks == codebook].mean().detach()
         return force_gatherable((loss, stats, count), loss.device)
+
+    def _joined(self, items: list, speaker: Tensor | None, draws: TrainingDraws) -> list:
+        """``join`` of the utterances, each with another of its speaker behind it; without text if it has none."""
+        if speaker is None:
+            raise SiTokError(
+                "model_conf join needs to know who speaks: give the data utt2spk,speaker,text (stage 5 does)"
+            )
+        voices = speaker[:, 0].tolist()
+        chosen, where = (draws.uniform(purpose).tolist() for purpose in ("join", "partner"))
+        joined = []
+        for row, (pieces, codes) in enumerate(items):
+            others = [other for other, voice in enumerate(voices) if voice == voices[row] and other != row]
+            if others and chosen[row] < self.join:
+                pieces_behind, codes_behind = items[others[int(where[row] * len(others))]]
+                codes = torch.cat([codes, codes_behind])
+                if pieces is not None:
+                    pieces = None if pieces_behind is None else torch.cat([pieces, pieces_behind])
+            joined.append((pieces, codes))
+        return joined
 
     def losses(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
         """Text pieces (U,), None for the null condition, and codes (T, N) of utterances -> -log p in nats.

@@ -114,7 +114,7 @@ def _hash(files: list[Path]) -> str:
 
 
 class TextPreprocessor:
-    """ESPnet's preprocessor: the transcript of an utterance becomes int64 pieces; codes pass."""
+    """ESPnet's preprocessor: a transcript becomes int64 pieces, a speaker's name an int64 number; codes pass."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
@@ -126,4 +126,7 @@ class TextPreprocessor:
             if not pieces:
                 raise SiTokError(f"utterance {uid} has no text: leave it out of the training data (stage 2)")
             data = {**data, "text": np.array(pieces, dtype=np.int64)}
+        if isinstance(data.get("speaker"), str):
+            digest = hashlib.sha256(data["speaker"].encode()).digest()
+            data = {**data, "speaker": np.array([int.from_bytes(digest[:7], "big")], dtype=np.int64)}
         return data

@@ -57,7 +57,8 @@ class SpeechLMTask(AbsTask):
             "--model_conf",
             action=NestedDictAction,
             default={},
-            help="text_drop: share of utterances without text in training; pack_length: positions of a row",
+            help="text_drop: share of utterances without text in training; pack_length: positions of a row; join: "
+            "share of training utterances that another one of the same speaker goes on",
         )
 
     @classmethod
@@ -86,8 +87,8 @@ class SpeechLMTask(AbsTask):
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """speaker, for ``join``."""
+        return ("speaker",)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLMModel:

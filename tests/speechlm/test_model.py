@@ -92,6 +92,24 @@ def test_text_is_dropped_in_training_only_and_by_the_generator():
     assert len(set(draws)) > 3 and (null - seen).detach().abs() > 1e-3
 
 
+def test_utterances_go_on_with_another_of_the_same_speaker():
+    model, items = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0}), utterances(3)
+    batch = {**padded(items), "speaker": torch.tensor([[7], [5], [7]])}
+    with torch.no_grad():
+        torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(items)[0].mean())  # not in evaluation
+        loss, _, weight = model.train()(**batch)
+        first, alone, last = items
+        both = [tuple(torch.cat(parts) for parts in zip(a, b, strict=True)) for a, b in ((first, last), (last, first))]
+        nats = model.losses([both[0], alone, both[1]])[0]
+        assert int(weight) == len(nats)
+        torch.testing.assert_close(loss.squeeze(), nats.mean())
+        model.text_drop = 0.999999
+        null = [(None, codes) for _, codes in (both[0], alone, both[1])]
+        torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(null)[0].mean())
+        with pytest.raises(SiTokError, match="who speaks"):
+            model(**padded(items))
+
+
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])
 def test_it_learns_what_the_text_says(pattern):
     """The codes follow from the text: conditional nats fall towards zero, with the text taken away they cannot."""

@@ -104,6 +104,7 @@ set_data_opts() {
         need "${set}/wav.scp" 2
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/text,text,text")
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/codes.scp,codes,kaldi_ark")
+        data_opts+=("--${name}_data_path_and_name_and_type" "${set}/utt2spk,speaker,text")
     done
 }
 
