@@ -60,8 +60,6 @@ check_stages 8
 
 # exp/sitok_<tag> and exp/sitok_<tag>/packed have the tokens dump/tokens/<tag>.
 tokenizer=${tokenizer%/}
-[[ ${tokenizer} != */* || -d ${tokenizer} ]] ||
-    die "no tokenizer ${tokenizer}: train it (stages 1 to 7 of its recipe), or take one of the package: --tokenizer asterisk_12hz"
 tokenizer_tag=$(basename "${tokenizer%/packed}")
 tokenizer_tag=${tokenizer_tag#sitok_}
 if [ -z "${lm_tag}" ]; then
@@ -131,6 +129,8 @@ stage_1() {
             ln -s "$(realpath "${theirs}")" "${tokens}/${set}"
             continue
         fi
+        [[ ${tokenizer} != */* || -d ${tokenizer} ]] || die "no tokenizer ${tokenizer}: train it (stages 1 to 7 of its \
+recipe), or take one of the package: --tokenizer asterisk_12hz"
         [ ! -L "${tokens}/${set}" ] || rm "${tokens}/${set}"
         # Tokens of an earlier training are not resumed but made again.
         [ ! "${tokenizer%/packed}/train.done" -nt "${tokens}/${set}/plan.json" ] || rm -rf "${tokens:?}/${set}"
