@@ -15,6 +15,7 @@ import torch
 import yaml
 from espnet2.train.reporter import Reporter
 
+from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
 
 # What the report of a training is made of; with it a checkpoint is read without running any code that it may hold.
@@ -69,13 +70,12 @@ def main(cmd=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiment", type=Path)
     args = parser.parse_args(cmd)
-    try:
+
+    def work() -> None:
         for link in write_weights(args.experiment):
             print(f"{link} -> {link.resolve().name}")
-    except SiTokError as error:
-        print(f"deepspeed_weights: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return run_command("deepspeed_weights", work)
 
 
 if __name__ == "__main__":
