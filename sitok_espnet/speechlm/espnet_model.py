@@ -26,8 +26,11 @@ class SpeechLMModel(AbsESPnetModel):
         pattern: where codes stand in a sequence; it knows the joint vocabulary.
         text_drop: share of training utterances whose text is not seen: the null condition of guidance.
         pack_length: positions of a row in which several utterances stand, apart from each other; None: one a row.
-        join: share of training utterances that another one of the same speaker in the batch goes on, text behind text
-            and codes behind codes (ours): what a prompt and its continuation look like, where utterances are short.
+        code_drop: share of the codes that training does not show to the model, which predicts them all the same (word
+            dropout, Bowman et al. 2016, section 3.2): what came before says less, so that the text has to say more.
+        join: how likely a training utterance goes on with another one of the same speaker in the batch, text behind
+            text and codes behind codes, and so on with a next one, as far as pack_length goes (ours): what a prompt and
+            its continuation look like, where utterances are short. 1 fills whole rows.
     """
 
     def __init__(
@@ -36,20 +39,26 @@ class SpeechLMModel(AbsESPnetModel):
         pattern: AbsPattern,
         text_drop: float = 0.1,
         pack_length: int | None = 2048,
+        code_drop: float = 0.0,
         join: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= code_drop < 1:
+            raise SiTokError(f"model_conf code_drop must be in [0, 1), got {code_drop}")
         if not 0 <= join <= 1:
             raise SiTokError(f"model_conf join must be in [0, 1], got {join}")
         if not 0 <= text_drop < 1:
             raise SiTokError(f"model_conf text_drop must be in [0, 1), got {text_drop}")
         if pack_length is not None and pack_length < 1:
             raise SiTokError(f"model_conf pack_length must be positive or null, got {pack_length}")
+        if join and pack_length is None:
+            raise SiTokError("model_conf join needs a pack_length: joined utterances are at most so long")
         self.lm = lm
         self.pattern = pattern
         self.vocabulary = pattern.vocabulary
         self.text_drop = text_drop
         self.pack_length = pack_length
+        self.code_drop = code_drop
         self.join = join
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
@@ -74,15 +83,17 @@ class SpeechLMModel(AbsESPnetModel):
         """
         items = []
         draws = TrainingDraws(len(text), text.device) if self.training else None
-        drop = draws.dropped(self.text_drop).tolist() if draws else None
         text, codes = text.cpu(), codes.cpu()  # sequences are put together there
         for row in range(len(text)):
             name = utt_id[row] if utt_id else f"utterance {row} of the batch"
             values = codes[row, : int(codes_lengths[row])].numpy()
-            pieces = None if drop and drop[row] else text[row, : int(text_lengths[row])]
-            items.append((pieces, torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))))
-        if draws and self.join:
-            items = self._joined(items, speaker, draws)
+            values = torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))
+            items.append((text[row, : int(text_lengths[row])], values))
+        if draws:
+            drop = draws.dropped(self.text_drop).tolist()
+            if self.join:
+                items = self._joined(items, speaker, draws)
+            items = [(None if unseen else own, codes) for unseen, (own, codes) in zip(drop, items, strict=True)]
         nats, codebooks = self.losses(items)
         count = torch.tensor(len(nats), device=nats.device)
         loss = nats.mean()
@@ -92,23 +103,27 @@ class SpeechLMModel(AbsESPnetModel):
             stats[f"nats_{codebook}"] = nats[codebooks == codebook].mean().detach()
         return force_gatherable((loss, stats, count), loss.device)
 
-    def _joined(self, items: list, speaker: Tensor | None, draws: TrainingDraws) -> list:
-        """``join`` of the utterances, each with another of its speaker behind it; without text if it has none."""
+    def _joined(self, items: list, speaker: Tensor | None, draws: TrainingDraws) -> list[tuple[Tensor, Tensor]]:
+        """``join``: each utterance with others of its speaker behind it."""
         if speaker is None:
             raise SiTokError(
                 "model_conf join needs to know who speaks: give the data utt2spk,speaker,text (stage 5 does)"
             )
         voices = speaker[:, 0].tolist()
-        chosen, where = (draws.uniform(purpose).tolist() for purpose in ("join", "partner"))
-        joined = []
-        for row, (pieces, codes) in enumerate(items):
-            others = [other for other, voice in enumerate(voices) if voice == voices[row] and other != row]
-            if others and chosen[row] < self.join:
-                pieces_behind, codes_behind = items[others[int(where[row] * len(others))]]
-                codes = torch.cat([codes, codes_behind])
-                if pieces is not None:
-                    pieces = None if pieces_behind is None else torch.cat([pieces, pieces_behind])
-            joined.append((pieces, codes))
+        others = [[i for i, voice in enumerate(voices) if voice == own and i != row] for row, own in enumerate(voices)]
+        room = min(self.pack_length, self.lm.max_positions() or self.pack_length)
+        joined = list(items)
+        going = [row for row, partners in enumerate(others) if partners]
+        while going:
+            goes_on, partner = (draws.uniform(purpose).tolist() for purpose in ("join", "partner"))
+            still = []
+            for row in going:
+                behind = items[others[row][int(partner[row] * len(others[row]))]]
+                pieces, codes = (torch.cat(parts) for parts in zip(joined[row], behind, strict=True))
+                if goes_on[row] < self.join and len(pieces) + 2 + self.pattern.num_steps(len(codes)) <= room:
+                    joined[row] = pieces, codes
+                    still.append(row)
+            going = still
         return joined
 
     def losses(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -152,8 +167,11 @@ class SpeechLMModel(AbsESPnetModel):
     def hidden(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """Identifiers (R, P, S) -> hidden states (R, P, D): the sum of the streams' embeddings through the backbone.
 
-        Streams that hold the padding add nothing.
+        Streams that hold the padding add nothing, nor do codes that ``code_drop`` hides.
         """
-        embeddings = self.lm.embed(inputs)
-        embeddings = (embeddings * (inputs != self.vocabulary.padding)[..., None]).sum(dim=2)
+        seen = inputs != self.vocabulary.padding
+        if self.training and self.code_drop:
+            codes = inputs >= self.vocabulary.speech_offsets[0]
+            seen &= ~codes | (torch.rand(inputs.shape, device=inputs.device) >= self.code_drop)
+        embeddings = (self.lm.embed(inputs) * seen[..., None]).sum(dim=2)
         return self.lm(embeddings, mask, positions, cache)

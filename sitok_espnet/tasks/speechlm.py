@@ -57,8 +57,9 @@ class SpeechLMTask(AbsTask):
             "--model_conf",
             action=NestedDictAction,
             default={},
-            help="text_drop: share of utterances without text in training; pack_length: positions of a row; join: "
-            "share of training utterances that another one of the same speaker goes on",
+            help="text_drop: share of utterances without text in training; pack_length: positions of a row; "
+            "code_drop: share of codes that training hides; join: how likely a training utterance goes on with another "
+            "one of the same speaker, and again",
         )
 
     @classmethod

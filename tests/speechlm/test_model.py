@@ -92,14 +92,20 @@ def test_text_is_dropped_in_training_only_and_by_the_generator():
     assert len(set(draws)) > 3 and (null - seen).detach().abs() > 1e-3
 
 
+def joined(*items):
+    return tuple(torch.cat(parts) for parts in zip(*items, strict=True))
+
+
 def test_utterances_go_on_with_another_of_the_same_speaker():
     model, items = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0}), utterances(3)
     batch = {**padded(items), "speaker": torch.tensor([[7], [5], [7]])}
+    first, alone, last = items
+    both = [joined(first, last), joined(last, first)]
+    # Room for two, not for three.
+    model.pack_length = max(2 + len(text) + model.pattern.num_steps(len(codes)) for text, codes in both)
     with torch.no_grad():
         torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(items)[0].mean())  # not in evaluation
         loss, _, weight = model.train()(**batch)
-        first, alone, last = items
-        both = [tuple(torch.cat(parts) for parts in zip(a, b, strict=True)) for a, b in ((first, last), (last, first))]
         nats = model.losses([both[0], alone, both[1]])[0]
         assert int(weight) == len(nats)
         torch.testing.assert_close(loss.squeeze(), nats.mean())
@@ -108,6 +114,64 @@ def test_utterances_go_on_with_another_of_the_same_speaker():
         torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(null)[0].mean())
         with pytest.raises(SiTokError, match="who speaks"):
             model(**padded(items))
+
+
+def test_joined_utterances_fill_the_room_and_never_more():
+    items = utterances(2)
+    batch = {**padded(items), "speaker": torch.tensor([[7], [7]])}
+    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0}).train()
+
+    def positions(item) -> int:
+        return len(make_sequence(model.pattern, *item))
+
+    with torch.no_grad():
+        for limit, chained in ((8, 0), (60, 5), (100, 10)):
+            model.pack_length = limit
+            whole = []
+            for first, other in (items, items[::-1]):
+                chains = [joined(first, *[other] * count) for count in range(20)]
+                whole.append(max((c for c in chains[1:] if positions(c) <= limit), key=positions, default=first))
+            assert len(whole[1][0]) == len(items[1][0]) + chained * len(items[0][0])
+            nats = model.losses(whole)[0]
+            loss, _, weight = model(**batch)
+            assert int(weight) == len(nats)
+            torch.testing.assert_close(loss.squeeze(), nats.mean())
+        model.join = 0.5
+        counts = [int(model(**batch)[2]) for _ in range(20)]
+        assert len(set(counts)) > 3
+        model.join, model.pack_length = 1.0, 2 * model.lm.max_positions()
+        assert int(model(**batch)[2]) <= 2 * model.lm.max_positions()  # not beyond what the backbone has
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_hidden_codes_are_predicted_all_the_same(pattern, monkeypatch):
+    model, items = tiny_lm(pattern=pattern, model_conf={"text_drop": 0.0, "code_drop": 0.999999}), utterances(4)
+    first_code = model.vocabulary.speech_offsets[0]
+    with torch.no_grad():
+        seen = model.losses(items)[0]
+        hidden = model.train().losses(items)[0]
+        assert len(hidden) == len(seen)
+        blind = tiny_lm(pattern=pattern, model_conf={"text_drop": 0.0})
+        blind.lm.model.get_input_embeddings().weight[first_code:] = 0  # the output layer has rows of its own
+        torch.testing.assert_close(hidden, blind.losses(items)[0])
+        torch.testing.assert_close(model.eval().losses(items)[0], seen)
+
+        given = []
+        forward = type(model.lm).forward
+        monkeypatch.setattr(
+            type(model.lm), "forward", lambda self, *args, **kw: given.append(args[0]) or forward(self, *args, **kw)
+        )
+        model.train().code_drop = 0.25
+        inputs = torch.tensor([0, first_code, first_code + 7]).repeat(2000, 1)[..., None].repeat(1, 1, 2)
+        model.hidden(inputs, torch.ones(3, 3, dtype=torch.bool).tril()[None, None], torch.arange(3).repeat(2000, 1))
+    shown = [
+        [(row == one * count).all(-1).float().mean() for count in range(3)]
+        for row, one in zip(given[-1].unbind(1), model.lm.embed(inputs[0, :, 0]), strict=True)
+    ]
+    assert [float(x) for x in shown[0]] == [0, 0, 1]  # text is never hidden
+    for counts in shown[1:]:
+        for value, expected in zip(counts, (1 / 16, 6 / 16, 9 / 16), strict=True):
+            assert abs(value - expected) < 0.05
 
 
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])
@@ -168,7 +232,9 @@ def test_bfloat16_autocast_is_close_and_has_gradients(pattern, checkpointing):
         ({"lm_conf": {"model_type": "none"}}, "no causal language model"),
         ({"model_conf": {"drop": 1}}, "model_conf has unknown keys: drop"),
         ({"model_conf": {"text_drop": 1.0}}, "text_drop"),
+        ({"model_conf": {"code_drop": 1.0}}, "code_drop"),
         ({"model_conf": {"pack_length": 0}}, "pack_length"),
+        ({"model_conf": {"pack_length": None, "join": 0.5}}, "join needs a pack_length"),
         ({"pattern": "spiral"}, "unknown pattern"),
     ],
 )
