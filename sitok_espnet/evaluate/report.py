@@ -152,7 +152,7 @@ def _cell(request: Request, scores: Scores, system: str, name: str) -> dict:
         return not_run(f"none of {len(excluded)} utterances could be measured, such as {utterance}: {why}")
     cell = attempt(lambda: asdict(statistics.bootstrap(_in_order(measurements), request.resamples, request.seed)))
     notices = {utt: item.notice for utt, item in measurements.items() if item.notice and not item.excluded}
-    return cell | {"excluded": excluded, "notices": notices}
+    return cell | scores.metrics[name].extras(scores.texts, measurements) | {"excluded": excluded, "notices": notices}
 
 
 def _in_order(measurements: Mapping[str, Measurement]) -> list[Measurement]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
+from sitok_espnet.evaluate.error_kinds import HEADER, error_rows
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
 from sitok_espnet.evaluate.peers import peer_title
 from sitok_espnet.evaluate.peers_table import peers_section, rate_text
@@ -41,6 +42,7 @@ def render(results: Mapping) -> str:
         _headline(results),
         _systems_table(results),
         "\n".join(f"- {line}" for line in legend_lines(results)),
+        _error_kinds(results),
         _verification(results),
         tokenizer_section(results),
         speech_lm_section(results),
@@ -180,6 +182,11 @@ def verdict(cell: Mapping) -> str:
 
 def _provenance(results: Mapping) -> str:
     return "\n".join(provenance_lines(results.get("provenance", {})) + model_line(results))
+
+
+def _error_kinds(results: Mapping) -> str:
+    rows = error_rows(results, row_title)
+    return f"## Kinds of errors\n\n{markdown_table(HEADER, rows)}" if rows else ""
 
 
 def _verification(results: Mapping) -> str:

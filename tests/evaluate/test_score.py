@@ -74,6 +74,17 @@ def test_every_cell_is_there(scored):
                 assert cell["low"] <= cell["value"] <= cell["high"], (system, name)
 
 
+def test_kinds_of_errors_add_up_to_the_word_error_rate(scored):
+    results, page = scored
+    words = results["data"]["reference_words"]
+    for system, content in results["systems"].items():
+        cell = content["metrics"]["wer"]
+        kinds = cell["error_kinds"]
+        assert kinds["right"] + kinds["substituted"] + kinds["deleted"] == words
+        assert (words - kinds["right"] + kinds["inserted"]) / words == pytest.approx(cell["value"]), system
+    assert "## Kinds of errors" in page and f"| reconstruction | WER | {words:,} |" in page
+
+
 def test_corpus_values_follow_from_the_utterances(scored):
     results, _ = scored
     for content in results["systems"].values():

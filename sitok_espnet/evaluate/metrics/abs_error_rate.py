@@ -1,12 +1,13 @@
 """Edit distance between what a recogniser hears and what was said, for any recogniser and unit."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import editdistance
 import numpy as np
 
 from sitok_espnet.audio import resample
+from sitok_espnet.evaluate.error_kinds import KINDS, pooled_kinds
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 
@@ -38,3 +39,10 @@ class AbsErrorRate(AbsMetric):
         speech = resample(sample.hypothesis, sample.sample_rate, self.sample_rate)
         heard = self.transcribe(speech, sample.utterance)
         return Measurement(edit_errors(expected, self.split(heard, sample.utterance)), len(expected), heard)
+
+    def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
+        """Which kinds of errors; of words only, because characters are too many for it."""
+        if not self.name.endswith("wer"):
+            return {}
+        counted = {utt: item.detail for utt, item in measurements.items() if not item.excluded}
+        return {KINDS: pooled_kinds((self.split(texts[utt], utt), self.split(counted[utt], utt)) for utt in counted)}

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,10 @@ class AbsMetric(ABC):
         Raises:
             NotMeasurable: the utterance cannot be measured; it is reported as excluded.
         """
+
+    def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
+        """More keys for a system's cell of results.json, from its measured utterances and their transcripts."""
+        return {}
 
     def card(self) -> dict:
         """The name card, as it stands in results.json."""

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sitok_espnet import __version__
+from sitok_espnet.evaluate.error_kinds import HEADER, error_rows
 from sitok_espnet.evaluate.markdown import machine_text
 from sitok_espnet.evaluate.page import figures, probe_view, view
 from sitok_espnet.evaluate.page.audio import FORMATS
@@ -15,7 +16,7 @@ from sitok_espnet.evaluate.page.collect import Collection, Evaluation, Experimen
 from sitok_espnet.evaluate.page.headline import headline, key_numbers
 from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.speech_lm_table import speech_lm_remarks, speech_lm_rows
-from sitok_espnet.evaluate.table import legend_lines, verification_remark, verification_rows
+from sitok_espnet.evaluate.table import legend_lines, row_title, verification_remark, verification_rows
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
 from sitok_espnet.probes.table import tokenizer_line
 
@@ -62,6 +63,7 @@ def render_page(collection: Collection, title: str = "", audio_format: str = "fl
             }
             for item in collection.probes
         ],
+        error_header=HEADER,
         audio_format=audio_format,
         lossless=FORMATS[audio_format].lossless,
         version=__version__,
@@ -91,6 +93,7 @@ def _evaluation(item: Evaluation, audio_format: str) -> dict:
         "closed": closed_sentence(results),
         "quantities": tokenizer_rows(results) if tokenizer else speech_lm_rows(results),
         "remarks": tokenizer_remarks(results) if tokenizer else speech_lm_remarks(results),
+        "errors": error_rows(results, row_title),
         "voices": verification_rows(results),
         "voices_remark": verification_remark(results),
         "codebook": figures.codebook_figures(item),

@@ -1,0 +1,87 @@
+"""Kinds of recognition errors: against every alignment there is, and where they are printed."""
+
+from functools import cache
+from itertools import product
+
+import editdistance
+import numpy as np
+import pytest
+
+from sitok_espnet.evaluate.error_kinds import ErrorKinds, error_kinds, error_rows, pooled_kinds
+from sitok_espnet.evaluate.metrics import Measurement
+from sitok_espnet.evaluate.metrics.abs_error_rate import AbsErrorRate
+
+
+@cache
+def alignments(reference: str, hypothesis: str) -> frozenset[tuple[int, int, int, int]]:
+    """(right, substituted, deleted, inserted) of all alignments."""
+    if not reference and not hypothesis:
+        return frozenset({(0, 0, 0, 0)})
+    steps = []
+    if reference and hypothesis:
+        same = reference[0] == hypothesis[0]
+        steps.append(((1, 0, 0, 0) if same else (0, 1, 0, 0), reference[1:], hypothesis[1:]))
+    if reference:
+        steps.append(((0, 0, 1, 0), reference[1:], hypothesis))
+    if hypothesis:
+        steps.append(((0, 0, 0, 1), reference, hypothesis[1:]))
+    return frozenset(
+        tuple(a + b for a, b in zip(step, rest, strict=True)) for step, *left in steps for rest in alignments(*left)
+    )
+
+
+def test_it_is_the_best_of_all_alignments():
+    words = ["".join(letters) for length in range(5) for letters in product("ab", repeat=length)]
+    for reference, hypothesis in product(words, words):
+        right, *errors = min(alignments(reference, hypothesis), key=lambda found: (sum(found[1:]), -found[0]))
+        assert error_kinds(reference, hypothesis) == ErrorKinds(right, *errors)
+
+
+def test_errors_are_the_edit_distance():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        reference, hypothesis = (list(generator.integers(5, size=generator.integers(30))) for _ in range(2))
+        kinds = error_kinds(reference, hypothesis)
+        assert kinds.substituted + kinds.deleted + kinds.inserted == editdistance.eval(reference, hypothesis)
+        assert kinds.right + kinds.substituted + kinds.deleted == len(reference)
+        assert kinds.right + kinds.substituted + kinds.inserted == len(hypothesis)
+
+
+class Words(AbsErrorRate):
+    name, title, unit, sample_rate, model, version = "any_wer", "WER", "errors per reference word", 16000, "none", "0"
+
+    def transcribe(self, speech, utterance):
+        return ""
+
+    def split(self, text, utterance):
+        return text.split()
+
+
+class Characters(Words):
+    name = "any_cer"
+
+    def split(self, text, utterance):
+        return list(text)
+
+
+TEXTS = {"a": "press one now", "b": "hold on", "c": "unmeasured"}
+MEASURED = {
+    "a": Measurement(3, 3, "press two please now thanks"),
+    "b": Measurement(2, 2, ""),
+    "c": Measurement(float("nan"), 0, notice="no speech"),
+}
+
+
+def test_words_are_pooled_without_the_excluded_and_characters_are_not_counted():
+    found = Words().extras(TEXTS, MEASURED)["error_kinds"]
+    assert found == {"right": 2, "substituted": 1, "deleted": 2, "inserted": 2}
+    assert found == pooled_kinds([(TEXTS[utt].split(), MEASURED[utt].detail.split()) for utt in "ab"])
+    assert Characters().extras(TEXTS, MEASURED) == {}
+
+
+@pytest.mark.parametrize("kinds", [True, False])
+def test_rows(kinds):
+    cell = {"status": "measured", **(Words().extras(TEXTS, MEASURED) if kinds else {})}
+    results = {"metrics": {"any_wer": {"title": "WER"}}, "systems": {"x": {"metrics": {"any_wer": cell}}}}
+    rows = [["X", "WER", "5", "40.0 %", "20.0 %", "40.0 %", "40.0 %"]]
+    assert error_rows(results, str.upper) == (rows if kinds else [])
