@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
-from sitok_espnet.evaluate.error_kinds import HEADER, error_rows
 from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
 from sitok_espnet.evaluate.peers import peer_title
 from sitok_espnet.evaluate.peers_table import peers_section, rate_text
 from sitok_espnet.evaluate.speech_lm_table import speech_lm_section
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_line, tokenizer_section
+from sitok_espnet.evaluate.words import HEADER, error_rows
 
 TITLES = {
     "original": "original",

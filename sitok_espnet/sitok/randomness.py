@@ -72,6 +72,10 @@ class TrainingDraws(AbsDraws):
         """The next numbers of this step's stream."""
         return torch.rand(self._batch_size, generator=self._generator, device=self._device)
 
+    def chosen(self, shape: Sequence[int], probability: float) -> Tensor:
+        """Bernoulli of any shape, bool."""
+        return torch.rand(tuple(shape), generator=self._generator, device=self._device) < probability
+
     def share(self, probability: float) -> Tensor:
         """0 or 1: an utterance trains one objective."""
         return (self.uniform("objective") < probability).float()

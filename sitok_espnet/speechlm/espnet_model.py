@@ -26,11 +26,13 @@ class SpeechLMModel(AbsESPnetModel):
         pattern: where codes stand in a sequence; it knows the joint vocabulary.
         text_drop: share of training utterances whose text is not seen: the null condition of guidance.
         pack_length: positions of a row in which several utterances stand, apart from each other; None: one a row.
-        code_drop: share of the codes that training does not show to the model, which predicts them all the same (word
-            dropout, Bowman et al. 2016, section 3.2): what came before says less, so that the text has to say more.
-        join: how likely a training utterance goes on with another one of the same speaker in the batch, text behind
-            text and codes behind codes, and so on with a next one, as far as pack_length goes (ours): what a prompt and
-            its continuation look like, where utterances are short. 1 fills whole rows.
+        code_drop: share of the steps whose codes training does not show to the model, which predicts them all the same
+            (word dropout, Bowman et al. 2016, section 3.1; they put the unknown word there, here it is nothing): what
+            came before says less, so that the text has to say more. All codes of a step are hidden, because those of
+            the other codebooks would give it away.
+        join: how likely a training utterance stands behind another one of the same speaker in the batch, text behind
+            text and codes behind codes, as far as pack_length goes (ours): what a prompt and its continuation look
+            like, where utterances are short. Every utterance stands in one chain, so that a batch does not grow.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class SpeechLMModel(AbsESPnetModel):
         if pack_length is not None and pack_length < 1:
             raise SiTokError(f"model_conf pack_length must be positive or null, got {pack_length}")
         if join and pack_length is None:
-            raise SiTokError("model_conf join needs a pack_length: joined utterances are at most so long")
+            raise SiTokError(
+                "model_conf join needs a pack_length, which joined utterances do not exceed: give one, or join: 0"
+            )
         self.lm = lm
         self.pattern = pattern
         self.vocabulary = pattern.vocabulary
@@ -90,11 +94,11 @@ class SpeechLMModel(AbsESPnetModel):
             values = torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))
             items.append((text[row, : int(text_lengths[row])], values))
         if draws:
-            drop = draws.dropped(self.text_drop).tolist()
             if self.join:
                 items = self._joined(items, speaker, draws)
+            drop = draws.dropped(self.text_drop).tolist()[: len(items)]
             items = [(None if unseen else own, codes) for unseen, (own, codes) in zip(drop, items, strict=True)]
-        nats, codebooks = self.losses(items)
+        nats, codebooks = self.losses(items, draws)
         count = torch.tensor(len(nats), device=nats.device)
         loss = nats.mean()
         stats = {"loss": loss.detach()}
@@ -104,45 +108,51 @@ class SpeechLMModel(AbsESPnetModel):
         return force_gatherable((loss, stats, count), loss.device)
 
     def _joined(self, items: list, speaker: Tensor | None, draws: TrainingDraws) -> list[tuple[Tensor, Tensor]]:
-        """``join``: each utterance with others of its speaker behind it."""
+        """``join``: the utterances in random order, some behind another of their speaker."""
         if speaker is None:
             raise SiTokError(
                 "model_conf join needs to know who speaks: give the data utt2spk,speaker,text (stage 5 does)"
             )
-        voices = speaker[:, 0].tolist()
-        others = [[i for i, voice in enumerate(voices) if voice == own and i != row] for row, own in enumerate(voices)]
+        order = draws.uniform("order").argsort().tolist()
+        behind = draws.chosen([len(items)], self.join).tolist()
         room = min(self.pack_length, self.lm.max_positions() or self.pack_length)
-        joined = list(items)
-        going = [row for row, partners in enumerate(others) if partners]
-        while going:
-            goes_on, partner = (draws.uniform(purpose).tolist() for purpose in ("join", "partner"))
-            still = []
-            for row in going:
-                behind = items[others[row][int(partner[row] * len(others[row]))]]
-                pieces, codes = (torch.cat(parts) for parts in zip(joined[row], behind, strict=True))
-                if goes_on[row] < self.join and len(pieces) + 2 + self.pattern.num_steps(len(codes)) <= room:
-                    joined[row] = pieces, codes
-                    still.append(row)
-            going = still
-        return joined
+        chains: list[tuple[Tensor, Tensor]] = []
+        last: dict[int, int] = {}  # speaker -> chain that may go on
+        for row in order:
+            voice = int(speaker[row])
+            if voice in last and behind[row]:
+                pieces, codes = (torch.cat(parts) for parts in zip(chains[last[voice]], items[row], strict=True))
+                if len(pieces) + 2 + self.pattern.num_steps(len(codes)) <= room:
+                    chains[last[voice]] = pieces, codes
+                    continue
+            last[voice] = len(chains)
+            chains.append(items[row])
+        return chains
 
-    def losses(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, items: list[tuple[Tensor | None, Tensor]], draws: TrainingDraws | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Text pieces (U,), None for the null condition, and codes (T, N) of utterances -> -log p in nats.
+
+        ``draws``: of training, for ``code_drop``.
 
         Returns:
             (K,) nats of all codes and ends, by codebook, utterance by utterance in it, and their codebooks (K,).
         """
-        nats, where = self.losses_by_utterance(items)
+        nats, where = self.losses_by_utterance(items, draws)
         return nats, where[:, 1]
 
-    def losses_by_utterance(self, items: list[tuple[Tensor | None, Tensor]]) -> tuple[Tensor, Tensor]:
+    def losses_by_utterance(
+        self, items: list[tuple[Tensor | None, Tensor]], draws: TrainingDraws | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `losses`; the second result is (K, 2): the utterance and the codebook of each."""
         device = next(self.parameters()).device
         sequences = [make_sequence(self.pattern, pieces, codes) for pieces, codes in items]
         self.check_positions(max(map(len, sequences)), "the longest utterance")
         batch = pack(sequences, self.pack_length, self.vocabulary.padding)
         batch = PackedBatch(**{name: part.to(device) for name, part in vars(batch).items()})
-        hidden = self.hidden(batch.inputs, batch.attention_mask(), batch.positions)
+        inputs = self._without_some(batch.inputs, draws) if draws and self.code_drop else batch.inputs
+        hidden = self.hidden(inputs, batch.attention_mask(), batch.positions)
         streams = self.pattern.num_streams
         owner = batch.sequence[:, :, None].expand(-1, -1, streams)
         nats, where = [], []
@@ -154,6 +164,12 @@ class SpeechLMModel(AbsESPnetModel):
             nats.append(F.cross_entropy(logits, batch.targets[chosen] - choices.start, reduction="none"))
             where.append(torch.stack([owner[chosen], torch.full_like(owner[chosen], codebook)], dim=1))
         return torch.cat(nats), torch.cat(where)
+
+    def _without_some(self, inputs: Tensor, draws: TrainingDraws) -> Tensor:
+        """Identifiers (R, P, S) with the padding in place of all codes of the steps that ``code_drop`` hides."""
+        codes = inputs >= self.vocabulary.speech_offsets[0]
+        hidden = draws.chosen(inputs.shape[:2], self.code_drop)[..., None]
+        return inputs.masked_fill(codes & hidden, self.vocabulary.padding)
 
     def check_positions(self, count: int, what: str) -> None:
         """SiTokError where a sequence has more positions than the backbone."""
@@ -167,11 +183,8 @@ class SpeechLMModel(AbsESPnetModel):
     def hidden(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
         """Identifiers (R, P, S) -> hidden states (R, P, D): the sum of the streams' embeddings through the backbone.
 
-        Streams that hold the padding add nothing, nor do codes that ``code_drop`` hides.
+        Streams that hold the padding add nothing.
         """
-        seen = inputs != self.vocabulary.padding
-        if self.training and self.code_drop:
-            codes = inputs >= self.vocabulary.speech_offsets[0]
-            seen &= ~codes | (torch.rand(inputs.shape, device=inputs.device) >= self.code_drop)
-        embeddings = (self.lm.embed(inputs) * seen[..., None]).sum(dim=2)
+        embeddings = self.lm.embed(inputs)
+        embeddings = (embeddings * (inputs != self.vocabulary.padding)[..., None]).sum(dim=2)
         return self.lm(embeddings, mask, positions, cache)

@@ -58,8 +58,8 @@ class SpeechLMTask(AbsTask):
             action=NestedDictAction,
             default={},
             help="text_drop: share of utterances without text in training; pack_length: positions of a row; "
-            "code_drop: share of codes that training hides; join: how likely a training utterance goes on with another "
-            "one of the same speaker, and again",
+            "code_drop: share of steps whose codes training hides; join: how likely a training utterance stands behind "
+            "another one of the same speaker",
         )
 
     @classmethod

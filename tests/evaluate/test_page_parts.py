@@ -15,7 +15,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.page.audio import encode_audio
 from sitok_espnet.evaluate.page.spectrogram import draw_spectrograms, time_ticks
 from sitok_espnet.evaluate.page.training import Series, read_curves
-from sitok_espnet.evaluate.page.words import INSERTED, LEFT_OUT, SAME, SUBSTITUTED, align_words
+from sitok_espnet.evaluate.words import INSERTED, LEFT_OUT, SAME, SUBSTITUTED, align_words
 
 
 def test_marked_words():

@@ -11,7 +11,7 @@ from sitok_espnet.evaluate.page.headline import headline, key_numbers, main_row
 from sitok_espnet.evaluate.page.probe_view import probe_differences, probe_table
 from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.page.view import comparison_table, listening, score_table
-from sitok_espnet.evaluate.page.words import INSERTED, SAME, SUBSTITUTED
+from sitok_espnet.evaluate.words import INSERTED, SAME, SUBSTITUTED
 
 
 def test_score_table():

@@ -80,8 +80,8 @@ def test_kinds_of_errors_add_up_to_the_word_error_rate(scored):
     for system, content in results["systems"].items():
         cell = content["metrics"]["wer"]
         kinds = cell["error_kinds"]
-        assert kinds["right"] + kinds["substituted"] + kinds["deleted"] == words
-        assert (words - kinds["right"] + kinds["inserted"]) / words == pytest.approx(cell["value"]), system
+        assert kinds["correct"] + kinds["substituted"] + kinds["deleted"] == words
+        assert (words - kinds["correct"] + kinds["inserted"]) / words == pytest.approx(cell["value"]), system
     assert "## Kinds of errors" in page and f"| reconstruction | WER | {words:,} |" in page
 
 

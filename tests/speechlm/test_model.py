@@ -5,6 +5,8 @@ import torch
 from tiny_lm import LLAMA, SIZES, tiny_lm, tiny_lm_config, utterances
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.sitok.randomness import TrainingDraws
+from sitok_espnet.speechlm.espnet_model import SpeechLMModel
 from sitok_espnet.speechlm.sequences import make_sequence
 from sitok_espnet.speechlm.slots import build_speech_lm
 from sitok_espnet.tokens import flatten_codes
@@ -96,82 +98,114 @@ def joined(*items):
     return tuple(torch.cat(parts) for parts in zip(*items, strict=True))
 
 
-def test_utterances_go_on_with_another_of_the_same_speaker():
-    model, items = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0}), utterances(3)
-    batch = {**padded(items), "speaker": torch.tensor([[7], [5], [7]])}
-    first, alone, last = items
-    both = [joined(first, last), joined(last, first)]
-    # Room for two, not for three.
-    model.pack_length = max(2 + len(text) + model.pattern.num_steps(len(codes)) for text, codes in both)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(items)[0].mean())  # not in evaluation
-        loss, _, weight = model.train()(**batch)
-        nats = model.losses([both[0], alone, both[1]])[0]
-        assert int(weight) == len(nats)
+@pytest.fixture
+def trained_on(monkeypatch):
+    """What `forward` of a model in training mode gave to `losses`."""
+    given = []
+    losses = SpeechLMModel.losses
+
+    def watched(self, items, draws=None):
+        given.append(items)
+        return losses(self, items, draws)
+
+    monkeypatch.setattr(SpeechLMModel, "losses", watched)
+    return given
+
+
+def chained(chain, items) -> list[int]:
+    """Which of the items follow each other in it."""
+    members, (pieces, codes) = [], chain
+    while len(codes):
+        row = next(r for r, (_, own) in enumerate(items) if torch.equal(codes[: len(own)], own) and r not in members)
+        text, own = items[row]
+        assert torch.equal(pieces[: len(text)], text)
+        pieces, codes = pieces[len(text) :], codes[len(own) :]
+        members.append(row)
+    assert not len(pieces)
+    return members
+
+
+@torch.no_grad()
+def test_joined_utterances_stand_in_one_chain_each_with_their_speaker(trained_on):
+    items, speakers = utterances(9), [7, 5, 7, 7, 5, 7, 7, 3, 7]
+    batch = {**padded(items), "speaker": torch.tensor(speakers)[:, None]}
+    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0, "pack_length": 100}).train()
+    seen, longest = set(), 0
+    for _ in range(10):
+        loss, _, weight = model(**batch)
+        chains = trained_on[-1]
+        members = [chained(chain, items) for chain in chains]
+        assert sorted(sum(members, [])) == list(range(9))
+        assert all(len({speakers[row] for row in chain}) == 1 for chain in members)
+        lengths = [len(make_sequence(model.pattern, *chain)) for chain in chains]
+        assert max(lengths) <= 100
+        nats = model.losses(chains)[0]
+        assert int(weight) == len(nats) == sum(codes.numel() + 1 for _, codes in chains)
         torch.testing.assert_close(loss.squeeze(), nats.mean())
-        model.text_drop = 0.999999
-        null = [(None, codes) for _, codes in (both[0], alone, both[1])]
-        torch.testing.assert_close(model(**batch)[0].squeeze(), model.losses(null)[0].mean())
-        with pytest.raises(SiTokError, match="who speaks"):
-            model(**padded(items))
+        seen.add(str(members))
+        longest = max(longest, *map(len, members))
+    assert len(seen) > 8 and longest >= 3
 
 
-def test_joined_utterances_fill_the_room_and_never_more():
-    items = utterances(2)
-    batch = {**padded(items), "speaker": torch.tensor([[7], [7]])}
-    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0}).train()
-
-    def positions(item) -> int:
-        return len(make_sequence(model.pattern, *item))
-
-    with torch.no_grad():
-        for limit, chained in ((8, 0), (60, 5), (100, 10)):
-            model.pack_length = limit
-            whole = []
-            for first, other in (items, items[::-1]):
-                chains = [joined(first, *[other] * count) for count in range(20)]
-                whole.append(max((c for c in chains[1:] if positions(c) <= limit), key=positions, default=first))
-            assert len(whole[1][0]) == len(items[1][0]) + chained * len(items[0][0])
-            nats = model.losses(whole)[0]
-            loss, _, weight = model(**batch)
-            assert int(weight) == len(nats)
-            torch.testing.assert_close(loss.squeeze(), nats.mean())
-        model.join = 0.5
-        counts = [int(model(**batch)[2]) for _ in range(20)]
-        assert len(set(counts)) > 3
-        model.join, model.pack_length = 1.0, 2 * model.lm.max_positions()
-        assert int(model(**batch)[2]) <= 2 * model.lm.max_positions()  # not beyond what the backbone has
+@torch.no_grad()
+def test_how_often_utterances_are_joined(trained_on):
+    items = utterances(8)
+    batch = {**padded(items), "speaker": torch.ones(8, 1, dtype=torch.long)}
+    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 0.25, "pack_length": 4096}).train()
+    for _ in range(100):
+        model(**batch)
+    assert abs(sum(map(len, trained_on)) / 100 - (8 - 7 * 0.25)) < 0.4  # all but the first may stand behind another
+    model.lm.model.config.max_position_embeddings = 60
+    model.join = 1.0
+    model(**batch)
+    assert max(len(make_sequence(model.pattern, *chain)) for chain in trained_on[-1]) <= 60  # what the backbone has
+    model.text_drop = 0.999999
+    model(**batch)
+    assert {pieces for pieces, _ in trained_on[-1]} == {None}
+    model.eval()(**batch)
+    assert len(trained_on[-1]) == 8  # not in evaluation
+    with pytest.raises(SiTokError, match="who speaks"):
+        model.train()(**padded(items))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [(6, 4), (6, 4, 5)])
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])
-def test_hidden_codes_are_predicted_all_the_same(pattern, monkeypatch):
-    model, items = tiny_lm(pattern=pattern, model_conf={"text_drop": 0.0, "code_drop": 0.999999}), utterances(4)
-    first_code = model.vocabulary.speech_offsets[0]
-    with torch.no_grad():
-        seen = model.losses(items)[0]
-        hidden = model.train().losses(items)[0]
-        assert len(hidden) == len(seen)
-        blind = tiny_lm(pattern=pattern, model_conf={"text_drop": 0.0})
-        blind.lm.model.get_input_embeddings().weight[first_code:] = 0  # the output layer has rows of its own
-        torch.testing.assert_close(hidden, blind.losses(items)[0])
-        torch.testing.assert_close(model.eval().losses(items)[0], seen)
+def test_hidden_codes_are_predicted_all_the_same(pattern, sizes):
+    conf = {"text_drop": 0.0, "code_drop": 0.999999}
+    model, items = tiny_lm(pattern=pattern, sizes=sizes, model_conf=conf), utterances(4, sizes)
+    draws = TrainingDraws(4, torch.device("cpu"))
+    seen = model.losses(items)[0]
+    hidden = model.losses(items, draws)[0]
+    blind = tiny_lm(pattern=pattern, sizes=sizes, model_conf=conf)
+    # The output layer has rows of its own. Texts and the end, which delay reads beside codes, stay.
+    blind.lm.model.get_input_embeddings().weight[model.vocabulary.speech_offsets[0] :] = 0
+    torch.testing.assert_close(hidden, blind.losses(items)[0])
+    assert len(hidden) == len(seen) and (hidden - seen).abs().max() > 1e-3
 
-        given = []
-        forward = type(model.lm).forward
-        monkeypatch.setattr(
-            type(model.lm), "forward", lambda self, *args, **kw: given.append(args[0]) or forward(self, *args, **kw)
-        )
-        model.train().code_drop = 0.25
-        inputs = torch.tensor([0, first_code, first_code + 7]).repeat(2000, 1)[..., None].repeat(1, 1, 2)
-        model.hidden(inputs, torch.ones(3, 3, dtype=torch.bool).tril()[None, None], torch.arange(3).repeat(2000, 1))
-    shown = [
-        [(row == one * count).all(-1).float().mean() for count in range(3)]
-        for row, one in zip(given[-1].unbind(1), model.lm.embed(inputs[0, :, 0]), strict=True)
-    ]
-    assert [float(x) for x in shown[0]] == [0, 0, 1]  # text is never hidden
-    for counts in shown[1:]:
-        for value, expected in zip(counts, (1 / 16, 6 / 16, 9 / 16), strict=True):
-            assert abs(value - expected) < 0.05
+
+@torch.no_grad()
+def test_share_of_hidden_steps(monkeypatch):
+    model = tiny_lm(pattern="delay", model_conf={"text_drop": 0.0, "code_drop": 0.25, "pack_length": 4096})
+    codes = torch.stack([torch.randint(size, (2000,)) for size in SIZES], dim=1)
+    model.lm.model.config.max_position_embeddings = 4096
+    given = []
+    hidden = SpeechLMModel.hidden
+    monkeypatch.setattr(
+        SpeechLMModel, "hidden", lambda self, inputs, *rest: given.append(inputs) or hidden(self, inputs, *rest)
+    )
+    batch = padded([(torch.tensor([1, 2]), codes)])
+    model(**batch)
+    whole = given.pop()[0]
+    model.train()
+    for _ in range(2):
+        torch.manual_seed(0)
+        model(**batch)
+    assert torch.equal(given[0], given[1])  # seeded
+    changed = given[0][0] != whole
+    assert (given[0][0][changed] == model.vocabulary.padding).all() and not changed[:4].any()
+    steps = changed[4:-1].sum(dim=1)  # both codes of a step, or none; the first and the last step have one
+    assert set(steps[1:-1].tolist()) == {0, 2} and abs((steps > 0).float().mean() - 0.25) < 0.05
 
 
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])

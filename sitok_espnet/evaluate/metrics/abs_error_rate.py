@@ -7,9 +7,9 @@ import editdistance
 import numpy as np
 
 from sitok_espnet.audio import resample
-from sitok_espnet.evaluate.error_kinds import KINDS, pooled_kinds
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.words import CELL, count_kinds
 
 
 def edit_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
@@ -18,10 +18,14 @@ def edit_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 
 
 class AbsErrorRate(AbsMetric):
-    """Recognition errors over reference units, pooled over utterances (can exceed 1)."""
+    """Recognition errors over reference units, pooled over utterances (can exceed 1).
+
+    Class attributes: has_kinds: whether to say how many are substitutions, deletions and insertions.
+    """
 
     higher_is_better = False
     decimals = 3
+    has_kinds = True
 
     @abstractmethod
     def transcribe(self, speech: np.ndarray, utterance: str) -> str:
@@ -41,8 +45,8 @@ class AbsErrorRate(AbsMetric):
         return Measurement(edit_errors(expected, self.split(heard, sample.utterance)), len(expected), heard)
 
     def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
-        """Which kinds of errors; of words only, because characters are too many for it."""
-        if not self.name.endswith("wer"):
+        """Which kinds of errors there are."""
+        if not self.has_kinds:
             return {}
-        counted = {utt: item.detail for utt, item in measurements.items() if not item.excluded}
-        return {KINDS: pooled_kinds((self.split(texts[utt], utt), self.split(counted[utt], utt)) for utt in counted)}
+        heard = {utt: item.detail for utt, item in measurements.items() if not item.excluded}
+        return {CELL: count_kinds((self.split(texts[utt], utt), self.split(heard[utt], utt)) for utt in heard)}

@@ -10,4 +10,5 @@ class CharacterErrorRate(ErrorRate):
     name = "cer"
     title = "CER"
     unit = "errors per reference character"
+    has_kinds = False  # of characters they say little, and cost much
     units = staticmethod(normalize_characters)

@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sitok_espnet import __version__
-from sitok_espnet.evaluate.error_kinds import HEADER, error_rows
 from sitok_espnet.evaluate.markdown import machine_text
 from sitok_espnet.evaluate.page import figures, probe_view, view
 from sitok_espnet.evaluate.page.audio import FORMATS
@@ -18,6 +17,7 @@ from sitok_espnet.evaluate.page.rows import table_rows
 from sitok_espnet.evaluate.speech_lm_table import speech_lm_remarks, speech_lm_rows
 from sitok_espnet.evaluate.table import legend_lines, row_title, verification_remark, verification_rows
 from sitok_espnet.evaluate.tokenizer_table import closed_sentence, model_text, tokenizer_remarks, tokenizer_rows
+from sitok_espnet.evaluate.words import HEADER, error_rows
 from sitok_espnet.probes.table import tokenizer_line
 
 _PACKAGE = "sitok_espnet.evaluate.page"

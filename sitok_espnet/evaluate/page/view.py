@@ -9,9 +9,9 @@ from sitok_espnet.evaluate.page.rows import Row, table_rows
 from sitok_espnet.evaluate.page.spectrogram import Pictures, draw_spectrograms
 from sitok_espnet.evaluate.page.tables import Cell, Column, Reasons, Table, TableRow, column_of, difference_cell
 from sitok_espnet.evaluate.page.text import MINUS, interval, number
-from sitok_espnet.evaluate.page.words import Word, align_words
 from sitok_espnet.evaluate.table import row_title
 from sitok_espnet.evaluate.text import normalize_words
+from sitok_espnet.evaluate.words import Word, align_words
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import editdistance
 import numpy as np
 import pytest
 
-from sitok_espnet.evaluate.error_kinds import ErrorKinds, error_kinds, error_rows, pooled_kinds
 from sitok_espnet.evaluate.metrics import Measurement
 from sitok_espnet.evaluate.metrics.abs_error_rate import AbsErrorRate
+from sitok_espnet.evaluate.words import count_kinds, error_rows
 
 
 @cache
 def alignments(reference: str, hypothesis: str) -> frozenset[tuple[int, int, int, int]]:
-    """(right, substituted, deleted, inserted) of all alignments."""
+    """(correct, substituted, deleted, inserted) of all alignments."""
     if not reference and not hypothesis:
         return frozenset({(0, 0, 0, 0)})
     steps = []
@@ -33,18 +33,18 @@ def alignments(reference: str, hypothesis: str) -> frozenset[tuple[int, int, int
 def test_it_is_the_best_of_all_alignments():
     words = ["".join(letters) for length in range(5) for letters in product("ab", repeat=length)]
     for reference, hypothesis in product(words, words):
-        right, *errors = min(alignments(reference, hypothesis), key=lambda found: (sum(found[1:]), -found[0]))
-        assert error_kinds(reference, hypothesis) == ErrorKinds(right, *errors)
+        best = min(alignments(reference, hypothesis), key=lambda found: (sum(found[1:]), -found[0]))
+        assert tuple(count_kinds([(reference, hypothesis)]).values()) == best
 
 
 def test_errors_are_the_edit_distance():
     generator = np.random.default_rng(0)
     for _ in range(50):
         reference, hypothesis = (list(generator.integers(5, size=generator.integers(30))) for _ in range(2))
-        kinds = error_kinds(reference, hypothesis)
-        assert kinds.substituted + kinds.deleted + kinds.inserted == editdistance.eval(reference, hypothesis)
-        assert kinds.right + kinds.substituted + kinds.deleted == len(reference)
-        assert kinds.right + kinds.substituted + kinds.inserted == len(hypothesis)
+        kinds = count_kinds([(reference, hypothesis)])
+        assert sum(kinds.values()) - kinds["correct"] == editdistance.eval(reference, hypothesis)
+        assert sum(kinds.values()) - kinds["inserted"] == len(reference)
+        assert sum(kinds.values()) - kinds["deleted"] == len(hypothesis)
 
 
 class Words(AbsErrorRate):
@@ -58,7 +58,7 @@ class Words(AbsErrorRate):
 
 
 class Characters(Words):
-    name = "any_cer"
+    name, has_kinds = "any_cer", False
 
     def split(self, text, utterance):
         return list(text)
@@ -74,8 +74,8 @@ MEASURED = {
 
 def test_words_are_pooled_without_the_excluded_and_characters_are_not_counted():
     found = Words().extras(TEXTS, MEASURED)["error_kinds"]
-    assert found == {"right": 2, "substituted": 1, "deleted": 2, "inserted": 2}
-    assert found == pooled_kinds([(TEXTS[utt].split(), MEASURED[utt].detail.split()) for utt in "ab"])
+    assert found == {"correct": 2, "substituted": 1, "deleted": 2, "inserted": 2}
+    assert found == count_kinds([(TEXTS[utt].split(), MEASURED[utt].detail.split()) for utt in "ab"])
     assert Characters().extras(TEXTS, MEASURED) == {}
 
 
