@@ -173,7 +173,7 @@ def test_training_draws_repeat_with_the_seed_and_differ_between_steps_and_ranks(
 
     def draw():
         draws = TrainingDraws(4, device)
-        return torch.cat((draws.times(0), draws.noise(2, 3).flatten()))
+        return torch.cat((draws.times(0), draws.noise(2, 3).flatten(), draws.chosen([9, 9], 0.5).flatten().float()))
 
     torch.manual_seed(7)
     first, second = draw(), draw()
