@@ -68,6 +68,21 @@ def read_set(data_dir: Path, tokens: Path) -> tuple[dict[str, Utterance], list[s
     return found, sorted(audio.keys() - found.keys())
 
 
+def read_sets(data_dirs: Sequence[Path], tokens: Sequence[Path]) -> tuple[dict[str, Utterance], list[str]]:
+    """`read_set` of several sets together; SiTokError where two have the same utterance."""
+    if len(data_dirs) != len(tokens):
+        raise SiTokError(f"{len(data_dirs)} data directories and {len(tokens)} token dumps: every set needs its own")
+    found: dict[str, Utterance] = {}
+    silent: list[str] = []
+    for data_dir, dump in zip(data_dirs, tokens, strict=True):
+        items, without = read_set(data_dir, dump)
+        if twice := found.keys() & items.keys():
+            raise SiTokError(f"{data_dir}: utterance {min(twice)} is in another of the sets, too")
+        found |= items
+        silent += without
+    return found, silent
+
+
 def choose_prompts(
     wanted: Mapping[str, Utterance],
     pools: Sequence[Mapping[str, Utterance]],
@@ -126,8 +141,16 @@ def write_prompts(output: Path, prompts: Mapping[str, str], everything: Mapping[
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True, help="audio and transcripts (stage 1)")
-    parser.add_argument("--tokens", type=Path, required=True, help="token dump of the same utterances (stage 1)")
+    parser.add_argument(
+        "--data_dir",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="audio and transcripts (stage 1); several are put together",
+    )
+    parser.add_argument(
+        "--tokens", nargs="+", type=Path, required=True, help="token dump of the same utterances (stage 1) of each"
+    )
     parser.add_argument("--out_dir", type=Path, required=True)
     parser.add_argument(
         "--prompts_from",
@@ -139,14 +162,14 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     try:
-        found, silent = read_set(args.data_dir, args.tokens)
+        found, silent = read_sets(args.data_dir, args.tokens)
         left_out = dict.fromkeys(silent, "no transcript")
         if args.prompts_from:
             pools = [found, *(read_set(*pair)[0] for pair in args.prompts_from)]
             prompts = choose_prompts(found, pools)
             if not prompts:
                 raise SiTokError(
-                    f"{args.data_dir}: no speaker has two utterances of different words: there are no prompts"
+                    f"{args.data_dir[0]}: no speaker has two utterances of different words: there are no prompts"
                 )
             left_out |= dict.fromkeys(found.keys() - prompts.keys(), "no prompt: nothing else of this speaker")
             found = {utt: found[utt] for utt in prompts}

@@ -30,9 +30,6 @@ class SpeechLMModel(AbsESPnetModel):
             (word dropout, Bowman et al. 2016, section 3.1; they put the unknown word there, here it is nothing): what
             came before says less, so that the text has to say more. All codes of a step are hidden, because those of
             the other codebooks would give it away.
-        join: how likely a training utterance stands behind another one of the same speaker in the batch, text behind
-            text and codes behind codes, as far as pack_length goes (ours): what a prompt and its continuation look
-            like, where utterances are short. Every utterance stands in one chain, so that a batch does not grow.
     """
 
     def __init__(
@@ -42,28 +39,20 @@ class SpeechLMModel(AbsESPnetModel):
         text_drop: float = 0.1,
         pack_length: int | None = 2048,
         code_drop: float = 0.0,
-        join: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= code_drop < 1:
             raise SiTokError(f"model_conf code_drop must be in [0, 1), got {code_drop}")
-        if not 0 <= join <= 1:
-            raise SiTokError(f"model_conf join must be in [0, 1], got {join}")
         if not 0 <= text_drop < 1:
             raise SiTokError(f"model_conf text_drop must be in [0, 1), got {text_drop}")
         if pack_length is not None and pack_length < 1:
             raise SiTokError(f"model_conf pack_length must be positive or null, got {pack_length}")
-        if join and pack_length is None:
-            raise SiTokError(
-                "model_conf join needs a pack_length, which joined utterances do not exceed: give one, or join: 0"
-            )
         self.lm = lm
         self.pattern = pattern
         self.vocabulary = pattern.vocabulary
         self.text_drop = text_drop
         self.pack_length = pack_length
         self.code_drop = code_drop
-        self.join = join
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
         """Nothing: lengths are all that stage 4 needs."""
@@ -76,14 +65,12 @@ class SpeechLMModel(AbsESPnetModel):
         codes: Tensor,
         codes_lengths: Tensor,
         utt_id: list[str] | None = None,
-        speaker: Tensor | None = None,
         **kwargs: Any,
     ):
         """One batch, ESPnet's contract: -> (loss, stats, weight).
 
         text (B, U) piece identifiers, codes (B, T N) values as a token dump holds them (sitok_espnet/tokens.py), each
-        padded on the right, speaker (B, 1) one integer a speaker, for ``join``. The weight is the number of predicted
-        codes and ends.
+        padded on the right. The weight is the number of predicted codes and ends.
         """
         items = []
         draws = TrainingDraws(len(text), text.device) if self.training else None
@@ -94,9 +81,7 @@ class SpeechLMModel(AbsESPnetModel):
             values = torch.from_numpy(unflatten_codes(values, self.vocabulary.codebook_sizes, name))
             items.append((text[row, : int(text_lengths[row])], values))
         if draws:
-            if self.join:
-                items = self._joined(items, speaker, draws)
-            drop = draws.dropped(self.text_drop).tolist()[: len(items)]
+            drop = draws.dropped(self.text_drop).tolist()
             items = [(None if unseen else own, codes) for unseen, (own, codes) in zip(drop, items, strict=True)]
         nats, codebooks = self.losses(items, draws)
         count = torch.tensor(len(nats), device=nats.device)
@@ -106,28 +91,6 @@ class SpeechLMModel(AbsESPnetModel):
             # Kept on every rank and in every batch: ESPnet averages the same keys collectively.
             stats[f"nats_{codebook}"] = nats[codebooks == codebook].mean().detach()
         return force_gatherable((loss, stats, count), loss.device)
-
-    def _joined(self, items: list, speaker: Tensor | None, draws: TrainingDraws) -> list[tuple[Tensor, Tensor]]:
-        """``join``: the utterances in random order, some behind another of their speaker."""
-        if speaker is None:
-            raise SiTokError(
-                "model_conf join needs to know who speaks: give the data utt2spk,speaker,text (stage 5 does)"
-            )
-        order = draws.uniform("order").argsort().tolist()
-        behind = draws.chosen([len(items)], self.join).tolist()
-        room = min(self.pack_length, self.lm.max_positions() or self.pack_length)
-        chains: list[tuple[Tensor, Tensor]] = []
-        last: dict[int, int] = {}  # speaker -> chain that may go on
-        for row in order:
-            voice = int(speaker[row])
-            if voice in last and behind[row]:
-                pieces, codes = (torch.cat(parts) for parts in zip(chains[last[voice]], items[row], strict=True))
-                if len(pieces) + 2 + self.pattern.num_steps(len(codes)) <= room:
-                    chains[last[voice]] = pieces, codes
-                    continue
-            last[voice] = len(chains)
-            chains.append(items[row])
-        return chains
 
     def losses(
         self, items: list[tuple[Tensor | None, Tensor]], draws: TrainingDraws | None = None

@@ -11,6 +11,7 @@ import torch
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.checkpoint import LoadedSpeechLM
 from sitok_espnet.speechlm.generation import GenerationRequest
+from sitok_espnet.speechlm.text import continued
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) 
     """
     if not text.strip():
         raise SiTokError("an empty text cannot be spoken")
-    whole = f"{prompt.text} {text}" if prompt else text
+    whole = continued(prompt.text, text) if prompt else text
     if unknown := loaded.tokenizer.unknown(whole):
         raise SiTokError(
             f"the language model has no text pieces for {' '.join(sorted(unknown))!r} in {whole!r}: write it in the "

@@ -113,20 +113,23 @@ def _hash(files: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def continued(text: str, target: str) -> str:
+    """One text of two that are spoken one after the other: of a prompt and its target, or in training."""
+    return f"{text} {target}"
+
+
 class TextPreprocessor:
-    """ESPnet's preprocessor: a transcript becomes int64 pieces, a speaker's name an int64 number; codes pass."""
+    """ESPnet's preprocessor: a transcript becomes int64 pieces; codes pass; the speaker is not of the model's data."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, uid: str, data: dict[str, str | np.ndarray]) -> dict[str, np.ndarray]:
         """Raises SiTokError for an utterance without text."""
+        data = {name: value for name, value in data.items() if name != "speaker"}
         if isinstance(data.get("text"), str):
             pieces = self.tokenizer.encode(data["text"])
             if not pieces:
                 raise SiTokError(f"utterance {uid} has no text: leave it out of the training data (stage 2)")
-            data = {**data, "text": np.array(pieces, dtype=np.int64)}
-        if isinstance(data.get("speaker"), str):
-            digest = hashlib.sha256(data["speaker"].encode()).digest()
-            data = {**data, "speaker": np.array([int.from_bytes(digest[:7], "big")], dtype=np.int64)}
+            data["text"] = np.array(pieces, dtype=np.int64)
         return data

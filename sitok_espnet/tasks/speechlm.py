@@ -10,13 +10,15 @@ import torch
 import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.collate_fn import CommonCollateFn
+from espnet2.train.dataset import ESPnetDataset
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.code_vectors import begin_at_codebooks, read_code_vectors
 from sitok_espnet.speechlm.espnet_model import SpeechLMModel
-from sitok_espnet.speechlm.pattern.choices import PATTERNS
+from sitok_espnet.speechlm.joining import Joining, JoiningPreprocessor
+from sitok_espnet.speechlm.pattern.choices import PATTERNS, build_pattern
 from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
 from sitok_espnet.speechlm.text import TextPreprocessor, load_text_tokenizer
 from sitok_espnet.speechlm.vocabulary import JointVocabulary
@@ -58,8 +60,14 @@ class SpeechLMTask(AbsTask):
             action=NestedDictAction,
             default={},
             help="text_drop: share of utterances without text in training; pack_length: positions of a row; "
-            "code_drop: share of steps whose codes training hides; join: how likely a training utterance stands behind "
-            "another one of the same speaker",
+            "code_drop: share of steps whose codes training hides",
+        )
+        group.add_argument(
+            "--join_conf",
+            action=NestedDictAction,
+            default={},
+            help="probability: that a training utterance goes on with another one of its speaker (0: never); "
+            "max_positions: of the language model, of all of them; batches are made before",
         )
 
     @classmethod
@@ -73,13 +81,22 @@ class SpeechLMTask(AbsTask):
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
-        """Transcripts to pieces; the tokenizer must be the one of the vocabulary."""
+        """Transcripts to pieces; in training, utterances may go on with others (`JoiningPreprocessor`).
+
+        Raises:
+            SiTokError: the text tokenizer is not the one of the vocabulary, or ``join_conf`` cannot be.
+        """
         if not args.text_tokenizer:
             raise SiTokError("no text tokenizer: give --text_tokenizer, the SentencePiece model of the recipe")
         vocabulary = vocabulary_of(args.vocabulary)
         tokenizer = load_text_tokenizer(args.text_tokenizer, vocabulary.text_size)
         tokenizer.check(vocabulary, args.text_tokenizer)
-        return TextPreprocessor(tokenizer)
+        preprocessor = TextPreprocessor(tokenizer)
+        joining = Joining.from_mapping(args.join_conf or {})  # checked for validation, too
+        if not train or not joining.probability:
+            return preprocessor
+        training = ESPnetDataset([tuple(item) for item in args.train_data_path_and_name_and_type]).loader_dict
+        return JoiningPreprocessor(joining, preprocessor, build_pattern(args.pattern, vocabulary), training)
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
@@ -88,7 +105,7 @@ class SpeechLMTask(AbsTask):
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """speaker, for ``join``."""
+        """speaker, for ``join_conf``."""
         return ("speaker",)
 
     @classmethod
@@ -102,6 +119,9 @@ class SpeechLMTask(AbsTask):
             if not args.code_vectors:
                 raise SiTokError("code_init: codebook needs --code_vectors FILE (stage 3 makes it)")
             begin_at_codebooks(model, read_code_vectors(args.code_vectors, model.vocabulary))
+        joining = Joining.from_mapping(args.join_conf or {})
+        if joining.probability:
+            model.check_positions(joining.max_positions, "join_conf max_positions")
         for specification in args.init_param:
             check_init_param(model, specification, args.ignore_init_mismatch)
         prepare_for_deepspeed(model, args)

@@ -44,6 +44,7 @@ LM = {
         "config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
     },
     "model_conf": {"text_drop": 0.1, "pack_length": 128},
+    "join_conf": {"probability": 0.5, "max_positions": 128},
     "batch_type": "numel",
     "batch_bins": 200,
     "max_epoch": 1,
@@ -143,3 +144,27 @@ def test_the_whole_recipe(tmp_path):
     assert len(stamps) == 4
     recipe.run(6, 7)
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
+
+
+def test_training_speech_at_other_speeds(tmp_path):
+    recipe = Recipe(tmp_path)
+    speeds = ("--speed_perturb_factors", "0.9 1.1")
+    assert "run stage 1 first" in recipe.run(2, 2, *speeds, fails=True)
+    recipe.run(1, 5, *speeds)
+    sets = recipe.path / "dump/tts/tiny"
+    assert sorted(path.name for path in sets.iterdir()) == ["dev", "test", "train_sp0.9-1.1"]
+    own = set((recipe.path / "dump/raw/train/wav.scp").read_text().splitlines())
+    together = set((sets / "train_sp0.9-1.1/wav.scp").read_text().splitlines())
+    assert own < together and len(together) == 3 * len(own)
+    speakers = {line.split()[1] for line in (sets / "train_sp0.9-1.1/utt2spk").read_text().splitlines()}
+    assert {name.split("-")[0] for name in speakers if name[2].isdigit()} == {"sp0.9", "sp1.1"}
+    exp = recipe.path / "exp"
+    assert (exp / "lm_tiny_sp0.9-1.1/train.done").is_file() and (exp / "lm_stats_tiny_sp0.9-1.1").is_dir()
+    lengths = (exp / "lm_stats_tiny_sp0.9-1.1/train/codes_shape").read_text().splitlines()
+    assert len(lengths) == len(together)
+    # The same tokenizer's tokens of the original are those of a recipe without speeds.
+    assert "run stage 2 first" in recipe.run(3, 3, fails=True)
+    recipe.run(6, 6, *speeds)
+    prompts = (sets / "test/prompts").read_text().split()
+    assert not any(name.startswith("sp") for name in prompts)
+    assert "1 changes nothing" in recipe.run(1, 1, "--speed_perturb_factors", "1.0", fails=True)

@@ -94,80 +94,6 @@ def test_text_is_dropped_in_training_only_and_by_the_generator():
     assert len(set(draws)) > 3 and (null - seen).detach().abs() > 1e-3
 
 
-def joined(*items):
-    return tuple(torch.cat(parts) for parts in zip(*items, strict=True))
-
-
-@pytest.fixture
-def trained_on(monkeypatch):
-    """What `forward` of a model in training mode gave to `losses`."""
-    given = []
-    losses = SpeechLMModel.losses
-
-    def watched(self, items, draws=None):
-        given.append(items)
-        return losses(self, items, draws)
-
-    monkeypatch.setattr(SpeechLMModel, "losses", watched)
-    return given
-
-
-def chained(chain, items) -> list[int]:
-    """Which of the items follow each other in it."""
-    members, (pieces, codes) = [], chain
-    while len(codes):
-        row = next(r for r, (_, own) in enumerate(items) if torch.equal(codes[: len(own)], own) and r not in members)
-        text, own = items[row]
-        assert torch.equal(pieces[: len(text)], text)
-        pieces, codes = pieces[len(text) :], codes[len(own) :]
-        members.append(row)
-    assert not len(pieces)
-    return members
-
-
-@torch.no_grad()
-def test_joined_utterances_stand_in_one_chain_each_with_their_speaker(trained_on):
-    items, speakers = utterances(9), [7, 5, 7, 7, 5, 7, 7, 3, 7]
-    batch = {**padded(items), "speaker": torch.tensor(speakers)[:, None]}
-    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 1.0, "pack_length": 100}).train()
-    seen, longest = set(), 0
-    for _ in range(10):
-        loss, _, weight = model(**batch)
-        chains = trained_on[-1]
-        members = [chained(chain, items) for chain in chains]
-        assert sorted(sum(members, [])) == list(range(9))
-        assert all(len({speakers[row] for row in chain}) == 1 for chain in members)
-        lengths = [len(make_sequence(model.pattern, *chain)) for chain in chains]
-        assert max(lengths) <= 100
-        nats = model.losses(chains)[0]
-        assert int(weight) == len(nats) == sum(codes.numel() + 1 for _, codes in chains)
-        torch.testing.assert_close(loss.squeeze(), nats.mean())
-        seen.add(str(members))
-        longest = max(longest, *map(len, members))
-    assert len(seen) > 8 and longest >= 3
-
-
-@torch.no_grad()
-def test_how_often_utterances_are_joined(trained_on):
-    items = utterances(8)
-    batch = {**padded(items), "speaker": torch.ones(8, 1, dtype=torch.long)}
-    model = tiny_lm(model_conf={"text_drop": 0.0, "join": 0.25, "pack_length": 4096}).train()
-    for _ in range(100):
-        model(**batch)
-    assert abs(sum(map(len, trained_on)) / 100 - (8 - 7 * 0.25)) < 0.4  # all but the first may stand behind another
-    model.lm.model.config.max_position_embeddings = 60
-    model.join = 1.0
-    model(**batch)
-    assert max(len(make_sequence(model.pattern, *chain)) for chain in trained_on[-1]) <= 60  # what the backbone has
-    model.text_drop = 0.999999
-    model(**batch)
-    assert {pieces for pieces, _ in trained_on[-1]} == {None}
-    model.eval()(**batch)
-    assert len(trained_on[-1]) == 8  # not in evaluation
-    with pytest.raises(SiTokError, match="who speaks"):
-        model.train()(**padded(items))
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("sizes", [(6, 4), (6, 4, 5)])
 @pytest.mark.parametrize("pattern", ["flatten", "delay"])
@@ -268,7 +194,6 @@ def test_bfloat16_autocast_is_close_and_has_gradients(pattern, checkpointing):
         ({"model_conf": {"text_drop": 1.0}}, "text_drop"),
         ({"model_conf": {"code_drop": 1.0}}, "code_drop"),
         ({"model_conf": {"pack_length": 0}}, "pack_length"),
-        ({"model_conf": {"pack_length": None, "join": 0.5}}, "join needs a pack_length"),
         ({"pattern": "spiral"}, "unknown pattern"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -70,6 +71,29 @@ def test_training_learns_and_resumes_with_the_same_result(corpus, statistics, tm
     # config.yaml is all that is needed to open the model, without the vocabulary's file.
     model, _ = SpeechLMTask.build_model_from_file(tmp_path / "whole/config.yaml", tmp_path / "whole/2epoch.pth")
     torch.testing.assert_close(model.state_dict()["lm.model.lm_head.weight"], one["lm.model.lm_head.weight"])
+
+
+def test_training_utterances_go_on_with_others(corpus, statistics, tmp_path):
+    """Joined from all of the training set, in the training alone; a resumed training draws the same."""
+    lines = (corpus / "keys").read_text().split()
+    (tmp_path / "utt2spk").write_text("".join(f"{utt} anna\n" for utt in lines))
+    speakers = ("--train_data_path_and_name_and_type", f"{tmp_path}/utt2spk,speaker,text")
+    conf = ("--join_conf", "probability=0.9", "--join_conf", "max_positions=60", "--num_workers", "1")
+    files = (*shapes(statistics), *speakers, *conf)
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "whole", *files))
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--max_epoch", "1"))
+    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--resume", "true"))
+    one, two = (torch.load(tmp_path / n / "2epoch.pth", weights_only=True) for n in ("whole", "parts"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, msg=name)
+    args = SpeechLMTask.get_parser().parse_args(command(corpus, tmp_path, *files))
+    own = {"text": "one two", "codes": np.zeros(10, dtype=np.int32), "speaker": "anna"}
+    lengths = [len(SpeechLMTask.build_preprocess_fn(args, train)("u0", dict(own))["codes"]) for train in (True, False)]
+    assert lengths[0] > 10 and lengths[1] == 10
+    with pytest.raises(SiTokError, match="who speaks"):
+        SpeechLMTask.main(cmd=command(corpus, tmp_path / "a", *shapes(statistics), *conf))
+    with pytest.raises(SiTokError, match="join_conf max_positions needs 4000 positions of the language model, which"):
+        SpeechLMTask.main(cmd=command(corpus, tmp_path / "b", *files, "--join_conf", "max_positions=4000"))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ sitok_dir=../sitok1    # the recipe with the audio (its stages 1 and 2)
 train_set=train
 valid_set=dev
 test_sets="test"       # several: "test_clean test_other"
+speed_perturb_factors="" # more training speech, faster and slower: "0.9 1.1"; the original is there in any case
 
 # The tokenizer, frozen
 tokenizer=""           # experiment (../sitok1/exp/sitok_<tag>), packed model, or name of one of the package
@@ -62,10 +63,20 @@ check_stages 8
 tokenizer=${tokenizer%/}
 tokenizer_tag=$(basename "${tokenizer%/packed}")
 tokenizer_tag=${tokenizer_tag#sitok_}
+# train and its changed copies; together they are the set train_sp0.9-1.1.
+train_parts=${train_set}
+lm_train_set=${train_set}
+if [ -n "${speed_perturb_factors}" ]; then
+    suffix=_sp$(echo "${speed_perturb_factors}" | xargs | tr ' ' '-')
+    for factor in ${speed_perturb_factors}; do
+        train_parts+=" ${train_set}_sp${factor}"
+    done
+    lm_train_set+=${suffix}
+fi
 if [ -z "${lm_tag}" ]; then
     lm_tag=$(basename "${train_config}" .yaml)
     lm_tag=${lm_tag#train_}
-    lm_tag=${lm_tag#lm}$(name_of "${train_args}")_${tokenizer_tag}
+    lm_tag=${lm_tag#lm}$(name_of "${train_args}")_${tokenizer_tag}${lm_train_set#"${train_set}"}
     lm_tag=${lm_tag#_} # conf/train_lm_mini.yaml and sitok_x make exp/lm_mini_x
 fi
 lm_exp=${expdir}/lm_${lm_tag}
@@ -74,7 +85,7 @@ tokens=${dumpdir}/tokens/${tokenizer_tag}
 sets=${dumpdir}/tts/${tokenizer_tag}
 joint=${dumpdir}/joint/${tokenizer_tag}
 [ -z "${text_tokenizer}" ] || joint+=_$(basename "${text_tokenizer%/bpe.model}")
-lm_stats=${expdir}/lm_stats_$(basename "${joint}")
+lm_stats=${expdir}/lm_stats_$(basename "${joint}")${lm_train_set#"${train_set}"}
 device=cpu
 inference_gpus=0
 if "${gpu_inference}"; then
@@ -98,7 +109,7 @@ set_data_opts() {
     data_opts=(--vocabulary "${joint}/vocabulary.json" --text_tokenizer "${joint}/bpe.model"
         --code_vectors "${joint}/code_vectors.npz")
     for name in train valid; do
-        set=${sets}/$([ "${name}" = train ] && echo "${train_set}" || echo "${valid_set}")
+        set=${sets}/$([ "${name}" = train ] && echo "${lm_train_set}" || echo "${valid_set}")
         need "${set}/wav.scp" 2
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/text,text,text")
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/codes.scp,codes,kaldi_ark")
@@ -116,9 +127,14 @@ give later stages the same ones, or its --lm_tag"
 stage_1() {
     local set theirs
     # shellcheck disable=SC2086 # a list of names
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
-        ${python} "${SITOK_ROOT}/local/tts_audio.py" --recipe "${sitok_dir}" --data_dir "dump/raw/${set}" \
-            --out_dir "${raw}/${set}"
+    for set in ${train_parts} "${valid_set}" ${test_sets}; do
+        if [[ " ${train_parts#"${train_set}"} " == *" ${set} "* ]]; then
+            ${python} "${SITOK_ROOT}/local/perturb_speed.py" --data_dir "${raw}/${train_set}" \
+                --factor "${set#"${train_set}_sp"}" --out_dir "${raw}/${set}" --nj "${nj}"
+        else
+            ${python} "${SITOK_ROOT}/local/tts_audio.py" --recipe "${sitok_dir}" --data_dir "dump/raw/${set}" \
+                --out_dir "${raw}/${set}"
+        fi
         theirs=${sitok_dir}/dump/tokens/${tokenizer_tag}/${set}
         mkdir -p "${tokens}"
         # Theirs are of the best checkpoint; whether of this very model, stage 3 checks by their hash.
@@ -143,13 +159,19 @@ recipe), or take one of the package: --tokenizer asterisk_12hz"
 }
 
 stage_2() {
-    local set opts
+    local set opts dirs=() dumps=()
     # shellcheck disable=SC2086
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_parts} "${valid_set}" ${test_sets}; do
         need "${tokens}/${set}/manifest.json" 1
     done
+    for set in ${train_parts}; do
+        dirs+=("${raw}/${set}")
+        dumps+=("${tokens}/${set}")
+    done
+    ${python} "${SITOK_ROOT}/local/tts_sets.py" --data_dir "${dirs[@]}" --tokens "${dumps[@]}" \
+        --out_dir "${sets}/${lm_train_set}"
     # shellcheck disable=SC2086
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in "${valid_set}" ${test_sets}; do
         opts=()
         [[ " ${test_sets} " != *" ${set} "* ]] || opts=(--prompts_from "${raw}/${train_set}" "${tokens}/${train_set}")
         ${python} "${SITOK_ROOT}/local/tts_sets.py" --data_dir "${raw}/${set}" --tokens "${tokens}/${set}" \
@@ -160,10 +182,13 @@ stage_2() {
 stage_3() {
     local set dumps=() texts=() opts=()
     # shellcheck disable=SC2086
-    for set in "${train_set}" "${valid_set}" ${test_sets}; do
+    for set in ${train_parts} "${valid_set}" ${test_sets}; do
         need "${tokens}/${set}/manifest.json" 1
-        need "${sets}/${set}/text" 2
         dumps+=("${tokens}/${set}")
+    done
+    # shellcheck disable=SC2086
+    for set in "${lm_train_set}" "${valid_set}" ${test_sets}; do
+        need "${sets}/${set}/text" 2
         texts+=("${sets}/${set}/text")
     done
     [ -z "${text_tokenizer}" ] || opts=(--text_tokenizer "${text_tokenizer}")
@@ -176,7 +201,7 @@ stage_4() {
     [ -f "${train_config}" ] || die "--train_config ${train_config} does not exist"
     set_data_opts
     # shellcheck disable=SC2086 # options in one string
-    collect_stats "${lm_stats}" 4 "${sets}/${train_set}/wav.scp" "${sets}/${valid_set}/wav.scp" \
+    collect_stats "${lm_stats}" 4 "${sets}/${lm_train_set}/wav.scp" "${sets}/${valid_set}/wav.scp" \
         sitok_espnet.bin.speechlm_train --config "${train_config}" "${data_opts[@]}" ${train_args}
 }
 
@@ -235,7 +260,7 @@ stage_8() {
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" --num_threads "${nj}" "${out}.log" \
             ${python} -m sitok_espnet.bin.speechlm_score "${lm_opts[@]}" --data_dir "${sets}/${set}" \
-            --train_dir "${sets}/${train_set}" --valid_dir "${sets}/${valid_set}" \
+            --train_dir "${sets}/${lm_train_set}" --valid_dir "${sets}/${valid_set}" \
             --generated "$(results_of generated "${set}")" --vocoded "$(results_of vocoded "${set}")" \
             --output_dir "${out}" --nj "${nj}" --device "${device}" ${score_args}
         show "${out}/RESULTS.md"

@@ -9,5 +9,6 @@ cd "$(dirname "$0")"
     --train_config conf/train_lm_12hz.yaml \
     --ngpu 0 \
     --nj 2 \
+    --speed_perturb_factors "0.9 1.1" \
     --generate_args "--temperature 0.6 --top_p 0.95 --text_cfg_scale 1 --max_seconds 12" \
     "$@"
