@@ -17,7 +17,7 @@ from sitok_espnet.tokens import unflatten_codes
 
 
 class SpeechLMModel(AbsESPnetModel):
-    """Mean of -log p over all codes and ends, each among what may stand there (`JointVocabulary.choices`).
+    """Weighted mean of -log p over all codes and ends, each among what may stand there (`JointVocabulary.choices`).
 
     Shapes: B utterances, U text pieces, T frames, N codebooks, S streams.
 
@@ -30,6 +30,9 @@ class SpeechLMModel(AbsESPnetModel):
             (word dropout, Bowman et al. 2016, section 3.1; they put the unknown word there, here it is nothing): what
             came before says less, so that the text has to say more. All codes of a step are hidden, because those of
             the other codebooks would give it away.
+        first_codebook_weight: of codes (and ends) of codebook 0 in the loss, where the others weigh 1. A residual
+            quantizer's first codebook says what is spoken, and of eight it would be an eighth of the loss (Moshi, Défossez
+            et al. 2024, weighs its first, semantic codebook 100 times).
     """
 
     def __init__(
@@ -39,10 +42,13 @@ class SpeechLMModel(AbsESPnetModel):
         text_drop: float = 0.1,
         pack_length: int | None = 2048,
         code_drop: float = 0.0,
+        first_codebook_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 <= code_drop < 1:
             raise SiTokError(f"model_conf code_drop must be in [0, 1), got {code_drop}")
+        if not first_codebook_weight > 0:
+            raise SiTokError(f"model_conf first_codebook_weight must be positive, got {first_codebook_weight}")
         if not 0 <= text_drop < 1:
             raise SiTokError(f"model_conf text_drop must be in [0, 1), got {text_drop}")
         if pack_length is not None and pack_length < 1:
@@ -53,6 +59,7 @@ class SpeechLMModel(AbsESPnetModel):
         self.text_drop = text_drop
         self.pack_length = pack_length
         self.code_drop = code_drop
+        self.first_codebook_weight = first_codebook_weight
 
     def collect_feats(self, **batch: Any) -> dict[str, Tensor]:
         """Nothing: lengths are all that stage 4 needs."""
@@ -84,13 +91,13 @@ class SpeechLMModel(AbsESPnetModel):
             drop = draws.dropped(self.text_drop).tolist()
             items = [(None if unseen else own, codes) for unseen, (own, codes) in zip(drop, items, strict=True)]
         nats, codebooks = self.losses(items, draws)
-        count = torch.tensor(len(nats), device=nats.device)
-        loss = nats.mean()
+        weights = torch.where(codebooks == 0, self.first_codebook_weight, 1.0)
+        loss = (weights * nats).sum() / weights.sum()
         stats = {"loss": loss.detach()}
         for codebook in range(self.vocabulary.num_codebooks):
             # Kept on every rank and in every batch: ESPnet averages the same keys collectively.
             stats[f"nats_{codebook}"] = nats[codebooks == codebook].mean().detach()
-        return force_gatherable((loss, stats, count), loss.device)
+        return force_gatherable((loss, stats, weights.sum()), loss.device)
 
     def losses(
         self, items: list[tuple[Tensor | None, Tensor]], draws: TrainingDraws | None = None

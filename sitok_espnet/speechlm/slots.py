@@ -13,7 +13,7 @@ from sitok_espnet.speechlm.vocabulary import JointVocabulary
 
 LMS: dict[str, type[AbsLM]] = {"configured": ConfiguredLM, "pretrained": PretrainedLM}
 DEFAULT_LM = "configured"
-MODEL_KEYS = ("text_drop", "pack_length", "code_drop")
+MODEL_KEYS = ("text_drop", "pack_length", "code_drop", "first_codebook_weight")
 
 
 def build_speech_lm(config: Mapping[str, Any]) -> SpeechLMModel:

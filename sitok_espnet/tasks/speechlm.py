@@ -60,7 +60,7 @@ class SpeechLMTask(AbsTask):
             action=NestedDictAction,
             default={},
             help="text_drop: share of utterances without text in training; pack_length: positions of a row; "
-            "code_drop: share of steps whose codes training hides",
+            "code_drop: share of steps whose codes training hides; first_codebook_weight: of its codes in the loss",
         )
         group.add_argument(
             "--join_conf",

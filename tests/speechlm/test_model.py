@@ -76,6 +76,22 @@ def test_espnet_batch():
         model(**broken, utt_id=["a", "utterance b", "utterance c", "d"])
 
 
+def test_the_first_codebook_may_weigh_more():
+    model, items = tiny_lm(model_conf={"first_codebook_weight": 3.0}), utterances(4)
+    loss, stats, weight = model(**padded(items))
+    nats, codebooks = model.losses(items)
+    first, second = nats[codebooks == 0], nats[codebooks == 1]
+    assert len(first) == len(second) + len(items)  # the ends are of the first
+    expected = (3 * first.sum() + second.sum()) / (3 * len(first) + len(second))
+    torch.testing.assert_close(loss.squeeze(), expected)
+    torch.testing.assert_close(stats["nats_0"].squeeze(), first.mean().detach())  # not weighted
+    # What ESPnet makes of several parts of a batch is what it makes of the whole.
+    parts = [model(**padded(part)) for part in (items[:1], items[1:])]
+    assert float(weight) == sum(float(part[2]) for part in parts)
+    together = sum(part[0] * part[2] for part in parts) / weight
+    torch.testing.assert_close(together.squeeze(), expected)
+
+
 def test_text_is_dropped_in_training_only_and_by_the_generator():
     model, items = tiny_lm(), utterances(4)
     null = model.losses([(None, codes) for _, codes in items])[0].mean()
@@ -194,6 +210,7 @@ def test_bfloat16_autocast_is_close_and_has_gradients(pattern, checkpointing):
         ({"model_conf": {"text_drop": 1.0}}, "text_drop"),
         ({"model_conf": {"code_drop": 1.0}}, "code_drop"),
         ({"model_conf": {"pack_length": 0}}, "pack_length"),
+        ({"model_conf": {"first_codebook_weight": 0}}, "first_codebook_weight must be positive, got 0"),
         ({"pattern": "spiral"}, "unknown pattern"),
     ],
 )
