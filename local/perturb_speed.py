@@ -8,13 +8,14 @@ speaker `s` becomes `sp0.9-a` of `sp0.9-s`. Transcripts and languages stay.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
+import re
 import sys
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from recipe_files import read_table, write_data_dir, write_table
+from recipe_files import atomic_text, read_table, write_data_dir, write_table
 from tqdm import tqdm
 
 from sitok_espnet.audio import write_audio
@@ -23,19 +24,22 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.inputs import AudioInput, read_scp
 
 SLOWEST, FASTEST = 50, 200  # hundredths
+TABLES = ("wav.scp", "utt2num_samples", "utt2spk", "text", "utt2lang")
 
 
 def hundredths_of(factor: str) -> int:
-    """Of a speed factor; SiTokError unless it is a whole number of them, half to double speed, and changes anything."""
-    try:
-        value = Fraction(factor) * 100
-    except (ValueError, ZeroDivisionError):
-        raise SiTokError(f"a speed factor is a number such as 0.9, not {factor!r}") from None
-    if value.denominator != 1 or not SLOWEST <= value <= FASTEST:
-        raise SiTokError(f"a speed factor is a whole number of hundredths from 0.5 to 2, not {factor}")
-    if value == 100:
-        raise SiTokError("the speed factor 1 changes nothing: the original is there in any case, leave it out")
-    return int(value)
+    """Of a speed factor; SiTokError unless it is a plain decimal, half to double speed, and changes anything.
+
+    One spelling only (0.9, not .9 or 0.90): names carry it.
+    """
+    if not re.fullmatch(r"[01]\.[0-9]?[1-9]|2", factor):
+        raise SiTokError(
+            f"a speed factor is a number of at most two decimals without zeros at the end, as 0.9, not {factor!r}"
+        )
+    hundredths = round(100 * float(factor))
+    if not SLOWEST <= hundredths <= FASTEST:
+        raise SiTokError(f"a speed factor is from 0.5 to 2, not {factor}")
+    return hundredths
 
 
 def perturb_one(item: AudioInput, audio_dir: Path, prefix: str, hundredths: int) -> tuple[str, str, int]:
@@ -47,17 +51,33 @@ def perturb_one(item: AudioInput, audio_dir: Path, prefix: str, hundredths: int)
     return prefix + item.utt, str(target), len(changed)
 
 
-def perturb(data_dir: Path, factor: str, output: Path, nj: int) -> int:
-    """Write ``output``; wav.scp last. The number of utterances."""
+def source_hash(data_dir: Path, factor: str) -> str:
+    """Of everything that decides the result, except for audio that was made again in the same length."""
+    digest = hashlib.sha256(f"{factor} {data_dir}".encode())
+    for name in TABLES:
+        digest.update(f"\0{name}\0".encode() + (data_dir / name).read_bytes() if (data_dir / name).is_file() else b"")
+    return digest.hexdigest()
+
+
+def perturb(data_dir: Path, factor: str, output: Path, nj: int) -> str:
+    """Write ``output``, wav.scp last, unless it is there; what was done."""
     hundredths, prefix = hundredths_of(factor), f"sp{factor}-"
     items = read_scp(data_dir / "wav.scp")
+    made_from, stamp = output / "made_from", source_hash(data_dir, factor) + "\n"
+    if (output / "wav.scp").is_file() and made_from.is_file() and made_from.read_text() == stamp:
+        return f"{len(items)} utterances, kept"
     audio_dir = output / "audio"
     audio_dir.mkdir(parents=True, exist_ok=True)
-    (output / "wav.scp").unlink(missing_ok=True)
+    for name in ("wav.scp", "made_from"):
+        (output / name).unlink(missing_ok=True)
     work = partial(perturb_one, audio_dir=audio_dir, prefix=prefix, hundredths=hundredths)
     with multiprocessing.get_context("fork").Pool(min(nj, len(items))) as pool:
         done = pool.imap(work, items, chunksize=8)
         results = list(tqdm(done, total=len(items), desc=output.name, unit="utt", disable=None))
+    wavs = {utt: path for utt, path, _ in results}
+    for old in audio_dir.glob("*.flac"):  # of utterances that are no longer there
+        if old.stem not in wavs:
+            old.unlink()
 
     def renamed(name: str) -> dict[str, str] | None:
         if not (data_dir / name).is_file():
@@ -66,8 +86,10 @@ def perturb(data_dir: Path, factor: str, output: Path, nj: int) -> int:
 
     speakers = {prefix + utt: prefix + speaker for utt, speaker in read_table(data_dir / "utt2spk").items()}
     write_table(output / "utt2num_samples", {utt: count for utt, _, count in results})
-    wavs = {utt: path for utt, path, _ in results}
-    return write_data_dir(output, wavs, speakers, renamed("text"), utt2lang=renamed("utt2lang"))
+    with atomic_text(made_from) as out:
+        out.write(stamp)
+    count = write_data_dir(output, wavs, speakers, renamed("text"), utt2lang=renamed("utt2lang"))
+    return f"{count} utterances of {data_dir} at {factor} times the speed"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -78,10 +100,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--nj", type=int, default=1, help="parallel processes")
     args = parser.parse_args(argv)
     try:
-        count = perturb(args.data_dir, args.factor, args.out_dir, args.nj)
+        done = perturb(args.data_dir, args.factor, args.out_dir, args.nj)
     except SiTokError as error:
         sys.exit(f"error: {error}")
-    print(f"{args.out_dir}: {count} utterances of {args.data_dir} at {args.factor} times the speed")
+    print(f"{args.out_dir}: {done}")
 
 
 if __name__ == "__main__":

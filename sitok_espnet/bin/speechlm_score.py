@@ -19,6 +19,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", default=None, help="file name in it; default: the packed or best one")
     parser.add_argument("--data_dir", type=Path, required=True, help="test set with prompts (stage 2)")
     parser.add_argument("--train_dir", type=Path, required=True, help="training set (stage 2), for the count models")
+    parser.add_argument(
+        "--train_text",
+        type=Path,
+        default=None,
+        help="transcripts that the recogniser expects words by; default: those of --train_dir",
+    )
     parser.add_argument("--valid_dir", type=Path, default=None, help="also predict this set (it chose the checkpoint)")
     parser.add_argument("--generated", type=Path, required=True, help="what speechlm_generate wrote (stage 6)")
     parser.add_argument("--vocoded", type=Path, required=True, help="what speechlm_vocode wrote (stage 7)")
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         data_dir=args.output_dir / "original",
         systems=prepared.systems,
         metrics=tuple(args.metrics),
-        train_text=args.train_dir / "text",
+        train_text=args.train_text or args.train_dir / "text",
         resamples=args.resamples,
         seed=args.seed,
         processes=args.nj,

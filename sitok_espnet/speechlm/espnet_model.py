@@ -31,8 +31,8 @@ class SpeechLMModel(AbsESPnetModel):
             came before says less, so that the text has to say more. All codes of a step are hidden, because those of
             the other codebooks would give it away.
         first_codebook_weight: of codes (and ends) of codebook 0 in the loss, where the others weigh 1. A residual
-            quantizer's first codebook says what is spoken, and of eight it would be an eighth of the loss (Moshi, Défossez
-            et al. 2024, weighs its first, semantic codebook 100 times).
+            quantizer's first codebook says what is spoken, and of eight it would be an eighth of the loss (Moshi,
+            Défossez et al. 2024, weighs its first, semantic codebook 100 times).
     """
 
     def __init__(

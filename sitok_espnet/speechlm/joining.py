@@ -1,11 +1,14 @@
 """Training utterances go on with others of their speaker, as a prompt goes on with its target (ours)."""
 
+import argparse
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from espnet2.fileio.read_text import read_2columns_text
+from espnet2.train.dataset import ESPnetDataset
 
 from sitok_espnet.draws import utterance_generator
 from sitok_espnet.errors import SiTokError
@@ -42,17 +45,52 @@ class Joining:
         return joining
 
 
+def training_tables(args: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
+    """Data name -> utterance -> what a training has of it, read with ESPnet's options of a training.
+
+    Raises:
+        SiTokError: an utterance of the training has no entry in one of them, nobody says who speaks, or ESPnet would
+            keep the chains of the first epoch for all others.
+    """
+    if args.max_cache_size:
+        raise SiTokError(
+            f"--max_cache_size {args.max_cache_size} would keep the chains that join_conf made in the first epoch: "
+            "leave it at 0"
+        )
+    if args.multiple_iterator:
+        raise SiTokError("join_conf needs the whole training set at once: leave --multiple_iterator false")
+    places = {name: path for path, name, _ in args.train_data_path_and_name_and_type}
+    if "speaker" not in places:
+        raise SiTokError(
+            "join_conf needs to know who speaks: give the training data utt2spk,speaker,text (stage 5 does)"
+        )
+    tables = dict(ESPnetDataset([tuple(item) for item in args.train_data_path_and_name_and_type]).loader_dict)
+    # ESPnet trains on the utterances of the first shape file, of which the tables may have more.
+    utterances = list(tables["speaker"])
+    if args.train_shape_file:
+        utterances = list(read_2columns_text(args.train_shape_file[0]))
+    for name, table in tables.items():
+        if missing := [utterance for utterance in utterances if utterance not in table]:
+            raise SiTokError(
+                f"{places[name]}: {len(missing)} training utterances are missing, the first is {missing[0]}"
+            )
+    speakers = tables["speaker"]
+    return tables | {"speaker": {utterance: speakers[utterance] for utterance in utterances}}
+
+
 class JoiningPreprocessor:
     """ESPnet's preprocessor of a training: texts and codes of one or several utterances, then the text's preprocessor.
 
-    The others are drawn from all training utterances of the speaker, none twice in a chain (a repetition could be
-    copied). Every utterance begins one sequence an epoch; batches are made by its own length, before others follow.
+    What follows is drawn as a prompt is chosen: from all training utterances of the same speaker in the same language,
+    none of the same words as another of the chain (they could be copied). Batches are made by the length of the first
+    utterance: `joining.max_positions` times its utterances is what a batch can grow to.
 
     Args:
         joining: how likely, how long.
         preprocessor: text to pieces.
         pattern: how many steps a number of frames takes.
-        training: data name (text, codes, speaker) -> utterance -> transcript, codes (T N,) or speaker.
+        training: data name (text, codes, speaker, maybe language) -> utterance -> transcript, codes (T N,), name or
+            code; the utterances are those of ``speaker``.
     """
 
     def __init__(
@@ -62,27 +100,28 @@ class JoiningPreprocessor:
         pattern: AbsPattern,
         training: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        if "speaker" not in training:
-            raise SiTokError(
-                "join_conf needs to know who speaks: give the training data utt2spk,speaker,text (stage 5 does)"
-            )
         self.joining = joining
         self.preprocessor = preprocessor
         self.pattern = pattern
         self.texts, self.codes = training["text"], training["codes"]
-        self.utterances: dict[str, list[str]] = defaultdict(list)
+        self.utterances: dict[tuple[str, str], list[str]] = defaultdict(list)
+        languages = training.get("language", {})
         for utterance, speaker in training["speaker"].items():
-            self.utterances[speaker].append(utterance)
+            self.utterances[speaker, languages.get(utterance, "")].append(utterance)
+        self.different_texts = {
+            voice: len({self.texts[utterance] for utterance in own}) for voice, own in self.utterances.items()
+        }
         self.rank = rank()
 
     def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
         """An utterance and, by its own generator, what follows it."""
         random = utterance_generator(uid, self.rank)
-        candidates = self.utterances[data["speaker"]]
-        members, whole = {uid}, self.preprocessor(uid, data)
-        while len(members) < len(candidates) and random.random() < self.joining.probability:
-            other = uid
-            while other in members:
+        voice = (data["speaker"], data.get("language", ""))
+        candidates = self.utterances[voice]
+        said, whole = {data["text"]}, self.preprocessor(uid, data)
+        while len(said) < self.different_texts[voice] and random.random() < self.joining.probability:
+            other = candidates[random.integers(len(candidates))]
+            while self.texts[other] in said:
                 other = candidates[random.integers(len(candidates))]
             text = continued(data["text"], self.texts[other])
             data = {**data, "text": text, "codes": np.concatenate([data["codes"], self.codes[other]])}
@@ -90,6 +129,6 @@ class JoiningPreprocessor:
             frames = len(longer["codes"]) // self.pattern.num_codebooks
             if len(longer["text"]) + 2 + self.pattern.num_steps(frames) > self.joining.max_positions:
                 break
-            members.add(other)
+            said.add(self.texts[other])
             whole = longer
         return whole

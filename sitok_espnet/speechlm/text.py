@@ -119,14 +119,14 @@ def continued(text: str, target: str) -> str:
 
 
 class TextPreprocessor:
-    """ESPnet's preprocessor: a transcript becomes int64 pieces; codes pass; the speaker is not of the model's data."""
+    """ESPnet's preprocessor: a transcript becomes int64 pieces; codes pass; speaker and language end here."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, uid: str, data: dict[str, str | np.ndarray]) -> dict[str, np.ndarray]:
         """Raises SiTokError for an utterance without text."""
-        data = {name: value for name, value in data.items() if name != "speaker"}
+        data = {name: value for name, value in data.items() if name not in ("speaker", "language")}
         if isinstance(data.get("text"), str):
             pieces = self.tokenizer.encode(data["text"])
             if not pieces:

@@ -10,14 +10,13 @@ import torch
 import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.collate_fn import CommonCollateFn
-from espnet2.train.dataset import ESPnetDataset
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.code_vectors import begin_at_codebooks, read_code_vectors
 from sitok_espnet.speechlm.espnet_model import SpeechLMModel
-from sitok_espnet.speechlm.joining import Joining, JoiningPreprocessor
+from sitok_espnet.speechlm.joining import Joining, JoiningPreprocessor, training_tables
 from sitok_espnet.speechlm.pattern.choices import PATTERNS, build_pattern
 from sitok_espnet.speechlm.slots import DEFAULT_LM, LMS, build_speech_lm
 from sitok_espnet.speechlm.text import TextPreprocessor, load_text_tokenizer
@@ -67,7 +66,7 @@ class SpeechLMTask(AbsTask):
             action=NestedDictAction,
             default={},
             help="probability: that a training utterance goes on with another one of its speaker (0: never); "
-            "max_positions: of the language model, of all of them; batches are made before",
+            "max_positions: of the language model, of all of them; batch_bins counts before",
         )
 
     @classmethod
@@ -95,8 +94,8 @@ class SpeechLMTask(AbsTask):
         joining = Joining.from_mapping(args.join_conf or {})  # checked for validation, too
         if not train or not joining.probability:
             return preprocessor
-        training = ESPnetDataset([tuple(item) for item in args.train_data_path_and_name_and_type]).loader_dict
-        return JoiningPreprocessor(joining, preprocessor, build_pattern(args.pattern, vocabulary), training)
+        pattern = build_pattern(args.pattern, vocabulary)
+        return JoiningPreprocessor(joining, preprocessor, pattern, training_tables(args))
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
@@ -105,8 +104,8 @@ class SpeechLMTask(AbsTask):
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """speaker, for ``join_conf``."""
-        return ("speaker",)
+        """speaker and, where there are several, language, for ``join_conf``."""
+        return ("speaker", "language")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLMModel:
@@ -139,8 +138,13 @@ def vocabulary_of(option: str | dict | None) -> JointVocabulary:
 FIXED = {"pattern": "flatten", "lm": DEFAULT_LM, "code_init": "random"}  # and their defaults
 
 
+def texts_of(data: Sequence[Sequence[str]]) -> str:
+    """The transcripts of a training: they say which set it is of."""
+    return ", ".join(path for path, name, _ in data if name == "text")
+
+
 def check_resumed(args: argparse.Namespace) -> None:
-    """Before anything is written: a checkpoint that is to be resumed is of the same tokens, pattern and beginning.
+    """Before anything is written: a checkpoint that is to be resumed is of the same tokens, pattern, start and data.
 
     Raises:
         SiTokError: it is not, and what differs.
@@ -154,6 +158,8 @@ def check_resumed(args: argparse.Namespace) -> None:
     old, new = vocabulary_of(before.get("vocabulary")), vocabulary_of(args.vocabulary)
     was = asdict(old) | {name: before.get(name, default) for name, default in FIXED.items()}
     wanted = asdict(new) | {name: getattr(args, name) for name in FIXED}
+    was["texts"] = texts_of(before.get("train_data_path_and_name_and_type") or ())
+    wanted["texts"] = texts_of(args.train_data_path_and_name_and_type)
     differences = [f"{name} {was[name]}, not {wanted[name]}" for name in was if was[name] != wanted[name]]
     if differences:
         raise SiTokError(

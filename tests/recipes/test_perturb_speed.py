@@ -52,6 +52,7 @@ def test_what_is_not_there_is_not_invented(data, tmp_path):
     main(["--data_dir", str(data), "--factor", "0.95", "--out_dir", str(tmp_path / "out")])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "audio",
+        "made_from",
         "spk2utt",
         "utt2num_samples",
         "utt2spk",
@@ -62,10 +63,14 @@ def test_what_is_not_there_is_not_invented(data, tmp_path):
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        ("1.0", "changes nothing.*leave it out"),
         ("0.4", "from 0.5 to 2, not 0.4"),
-        ("0.955", "whole number of hundredths.*0.955"),
-        ("slow", "a number such as 0.9, not 'slow'"),
+        ("0.955", "at most two decimals.*0.955"),
+        ("1", "as 0.9, not '1'"),  # changes nothing
+        ("1.00", "as 0.9, not '1.00'"),
+        ("0.90", "without zeros at the end"),  # the same audio under another name
+        (".9", "as 0.9, not '.9'"),
+        ("9/10", "as 0.9, not '9/10'"),
+        ("slow", "as 0.9, not 'slow'"),
     ],
 )
 def test_factors_that_are_refused(data, tmp_path, factor, message):
@@ -78,6 +83,25 @@ def test_a_broken_file_is_named_and_leaves_nothing_that_looks_finished(data, tmp
     out = tmp_path / "out"
     main(["--data_dir", str(data), "--factor", "0.9", "--out_dir", str(out)])
     (data / "bob-1.wav").write_bytes(b"RIFF")
+    write_table(data / "text", {"ann-1": "another text", "bob-1": ""})
     with pytest.raises(SystemExit, match="bob-1"):
         main(["--data_dir", str(data), "--factor", "0.9", "--out_dir", str(out)])
     assert not (out / "wav.scp").exists()
+
+
+def test_it_is_made_again_only_where_something_changed(data, tmp_path):
+    out = tmp_path / "out"
+    command = ["--data_dir", str(data), "--factor", "0.9", "--out_dir", str(out)]
+    main(command)
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    main(command)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == made
+    write_table(data / "text", {"ann-1": "another text", "bob-1": ""})
+    main(command)
+    assert read_table(out / "text", allow_empty_value=True)["sp0.9-ann-1"] == "another text"
+    for name in ("wav.scp", "utt2spk", "utt2num_samples", "text", "utt2lang"):
+        table = read_table(data / name, allow_empty_value=True)
+        write_table(data / name, {"ann-1": table["ann-1"]})
+    main(command)
+    assert [path.name for path in (out / "audio").iterdir()] == ["sp0.9-ann-1.flac"]
+    assert list(read_table(out / "wav.scp")) == ["sp0.9-ann-1"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from sitok_espnet.speechlm.joining import Joining
 from sitok_espnet.speechlm.slots import build_speech_lm
 from sitok_espnet.speechlm.vocabulary import JointVocabulary
 
@@ -31,6 +32,9 @@ def test_every_configuration_builds(path):
     model, config = build(path, 300, (64,) * 8)
     assert model.pattern.num_streams == (8 if config["pattern"] == "delay" else 1)
     assert config["best_model_criterion"] == [["valid", "loss", "min"]] and config["batch_type"] == "numel"
+    model.check_positions(Joining.from_mapping(config.get("join_conf", {})).max_positions, "join_conf max_positions")
+    if config["scheduler"] == "piecewiselinearwarmuplr":  # behind the last point the rate would jump up again
+        assert config["scheduler_conf"]["warmup_steps_list"][-1] == config["max_epoch"] * config["num_iters_per_epoch"]
 
 
 def test_sizes():

@@ -86,6 +86,23 @@ def test_every_utterance_that_is_left_out_is_named_with_the_reason(tiny_tokenize
     assert read_table(tmp_path / "set/prompts") == {"a1": "a2", "a2": "a1"}
     none = "no prompt: nothing else of this speaker"
     assert read_table(tmp_path / "set/left_out") == {"a3": "no transcript", "b1": none, "c1": none, "c2": none}
+    # Several sets as one: with the same utterances at another speed, here by another name only.
+    other = tmp_path / "other"
+    for name in ("wav.scp", "text", "utt2spk", "utt2num_samples"):
+        table = read_table(tmp_path / name, allow_empty_value=True)
+        write_table(other / name, {f"sp0.9-{utt}": value for utt, value in table.items()})
+    dump_tokens(tiny_tokenizer, read_scp(other / "wav.scp"), other / "tokens", progress=False)
+    both = [[places[0], str(other)], [places[1], str(other / "tokens")], ["--out_dir", f"{tmp_path}/both"]]
+    main(["--data_dir", *both[0], "--tokens", *both[1], *both[2]])
+    spoken = [utt for utt, text in said.items() if text]
+    codes = read_table(tmp_path / "both/codes.scp")
+    assert sorted(codes) == sorted([*spoken, *(f"sp0.9-{utt}" for utt in spoken)])
+    assert all(place.startswith(str(other)) == utt.startswith("sp") for utt, place in codes.items())
+    assert read_table(tmp_path / "both/left_out") == dict.fromkeys(("a3", "sp0.9-a3"), "no transcript")
+    with pytest.raises(SystemExit, match="utterance a1 is in another of the sets, too"):
+        main(["--data_dir", places[0], places[0], "--tokens", places[1], places[1], *both[2]])
+    with pytest.raises(SystemExit, match="2 data directories and 1 token dumps"):
+        main(["--data_dir", *both[0], "--tokens", places[1], *both[2]])
 
 
 @pytest.mark.parametrize("missing, message", [("text", "needs transcripts"), ("tokens", "no such token file")])

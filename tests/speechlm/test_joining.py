@@ -93,6 +93,28 @@ def test_draws_are_of_the_seed_the_epoch_and_the_rank():
     assert drawn(1) != drawn(1, rank=1)
 
 
+def test_what_follows_is_in_the_same_language_and_says_something_else():
+    """As a prompt is chosen: the same words could be copied."""
+    training = corpus()
+    training["language"] = {name: "es" if int(name[1:]) % 4 < 2 else "en" for name in training["text"]}
+    training["text"] |= {f"u{i}": "7" for i in range(0, 12)}
+    preprocessor = joining(0.999999, training=training)
+    np.random.seed(0)
+    for first in ("u0", "u1", "u2", "u3", "u16"):
+        data = preprocessor(first, item(training, first))
+        members = list(dict.fromkeys(data["codes"].tolist()))
+        voices = {(training["speaker"][f"u{i}"], training["language"][f"u{i}"]) for i in members}
+        assert len(voices) == 1 and set(data) == {"text", "codes"}
+        said = data["text"].tolist()
+        assert len(set(said)) == len(said) == len(members)
+        # All there is to say in this voice.
+        assert set(said) == {
+            int(text)
+            for name, text in training["text"].items()
+            if (training["speaker"][name], training["language"][name]) == next(iter(voices))
+        }
+
+
 def test_a_piece_may_go_across_the_seam_as_in_generation():
     """The texts are joined, not their pieces: a tokenizer that is not SentencePiece writes a word differently there."""
     preprocessor = joining(0.999999, 20)
@@ -117,10 +139,3 @@ def test_a_piece_may_go_across_the_seam_as_in_generation():
 def test_options_that_are_refused(options, message):
     with pytest.raises(SiTokError, match=message):
         Joining.from_mapping(options)
-
-
-def test_without_speakers():
-    training = corpus()
-    del training["speaker"]
-    with pytest.raises(SiTokError, match="who speaks.*utt2spk,speaker,text"):
-        joining(0.5, training=training)

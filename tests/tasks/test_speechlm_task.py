@@ -90,10 +90,31 @@ def test_training_utterances_go_on_with_others(corpus, statistics, tmp_path):
     own = {"text": "one two", "codes": np.zeros(10, dtype=np.int32), "speaker": "anna"}
     lengths = [len(SpeechLMTask.build_preprocess_fn(args, train)("u0", dict(own))["codes"]) for train in (True, False)]
     assert lengths[0] > 10 and lengths[1] == 10
+    wrong = (
+        (("--join_conf", "max_positions=4000"), "join_conf max_positions needs 4000 positions of the language model"),
+        (("--max_cache_size", "1m"), "--max_cache_size .* leave it at 0"),
+        (("--multiple_iterator", "true"), "leave --multiple_iterator false"),
+    )
+    for number, (options, message) in enumerate(wrong):
+        with pytest.raises(SiTokError, match=message):
+            SpeechLMTask.main(cmd=command(corpus, tmp_path / str(number), *files, *options))
     with pytest.raises(SiTokError, match="who speaks"):
         SpeechLMTask.main(cmd=command(corpus, tmp_path / "a", *shapes(statistics), *conf))
-    with pytest.raises(SiTokError, match="join_conf max_positions needs 4000 positions of the language model, which"):
-        SpeechLMTask.main(cmd=command(corpus, tmp_path / "b", *files, "--join_conf", "max_positions=4000"))
+
+
+def test_partners_are_utterances_of_the_training(corpus, statistics, tmp_path):
+    """The tables may have more than the training set, as where long utterances are left out of it."""
+    lines = (corpus / "keys").read_text().split()
+    (tmp_path / "utt2spk").write_text("".join(f"{utt} anna\n" for utt in [*lines, "without_audio"]))
+    (tmp_path / "shape").write_text("u0 10\nu1 12\n")
+    options = ["--train_data_path_and_name_and_type", f"{tmp_path}/utt2spk,speaker,text"]
+    options += ["--join_conf", "probability=0.999", "--train_shape_file", tmp_path / "shape"]
+    args = SpeechLMTask.get_parser().parse_args(command(corpus, tmp_path, *options))
+    preprocessor = SpeechLMTask.build_preprocess_fn(args, True)
+    assert preprocessor.utterances == {("anna", ""): ["u0", "u1"]}
+    (tmp_path / "shape").write_text("u0 10\nwithout_audio 12\n")
+    with pytest.raises(SiTokError, match="/text: 1 training utterances are missing, the first is without_audio"):
+        SpeechLMTask.build_preprocess_fn(args, True)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +124,7 @@ def test_training_utterances_go_on_with_others(corpus, statistics, tmp_path):
         ("vocabulary", "frame_rate", "frame_rate 25/2, not 25"),
         ("pattern", "flatten", "pattern delay, not flatten"),
         ("code_init", "codebook", "code_init random, not codebook"),
+        ("texts", "", "texts .*/text, not .*/more"),
     ],
 )
 def test_a_training_of_other_tokens_is_not_resumed(corpus, trained, tmp_path, option, value, message):
@@ -114,8 +136,12 @@ def test_a_training_of_other_tokens_is_not_resumed(corpus, trained, tmp_path, op
         value = tmp_path / "vocabulary.json"
         JointVocabulary(**content).write(value)
     more = (f"--{option}", value, "--resume", "true", "--max_epoch", "1")
+    cmd = command(corpus, trained, *files, *(more[2:] if option == "texts" else more))
+    if option == "texts":  # as of other speeds
+        (tmp_path / "more").write_bytes((corpus / "text").read_bytes())
+        cmd[cmd.index(f"{corpus}/text,text,text")] = f"{tmp_path}/more,text,text"  # the first is for training
     with pytest.raises(SiTokError, match=f"{message}.*--lm_tag"):
-        SpeechLMTask.main(cmd=command(corpus, trained, *files, *more))
+        SpeechLMTask.main(cmd=cmd)
     assert {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
 
 

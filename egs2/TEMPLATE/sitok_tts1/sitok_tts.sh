@@ -63,15 +63,21 @@ check_stages 8
 tokenizer=${tokenizer%/}
 tokenizer_tag=$(basename "${tokenizer%/packed}")
 tokenizer_tag=${tokenizer_tag#sitok_}
-# train and its changed copies; together they are the set train_sp0.9-1.1.
+# train and its changed copies, which together are the set train_sp0.9-1.1. Every factor once, in one spelling, without 1.
+for factor in ${speed_perturb_factors}; do
+    [[ ${factor} =~ ^[0-9]*(\.[0-9]{1,2}0*)?$ ]] && awk -v f="${factor}" 'BEGIN { exit !(f >= 0.5 && f <= 2) }' ||
+        die "--speed_perturb_factors '${speed_perturb_factors}': '${factor}' is not a number from 0.5 to 2 of at most two \
+decimals; say \"0.9 1.1\""
+done
 train_parts=${train_set}
 lm_train_set=${train_set}
-if [ -n "${speed_perturb_factors}" ]; then
-    suffix=_sp$(echo "${speed_perturb_factors}" | xargs | tr ' ' '-')
-    for factor in ${speed_perturb_factors}; do
+if [ -n "${speed_perturb_factors// /}" ]; then
+    # shellcheck disable=SC2086 # a list of numbers
+    for factor in $(LC_ALL=C printf '%g\n' ${speed_perturb_factors} | LC_ALL=C sort -gu); do
+        [ "${factor}" != 1 ] || continue
         train_parts+=" ${train_set}_sp${factor}"
     done
-    lm_train_set+=${suffix}
+    lm_train_set+=$(echo "${train_parts#"${train_set}"}" | sed "s/ ${train_set}_sp/-/g; s/^-/_sp/")
 fi
 if [ -z "${lm_tag}" ]; then
     lm_tag=$(basename "${train_config}" .yaml)
@@ -114,6 +120,8 @@ set_data_opts() {
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/text,text,text")
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/codes.scp,codes,kaldi_ark")
         data_opts+=("--${name}_data_path_and_name_and_type" "${set}/utt2spk,speaker,text")
+        [ ! -f "${set}/utt2lang" ] ||
+            data_opts+=("--${name}_data_path_and_name_and_type" "${set}/utt2lang,language,text")
     done
 }
 
@@ -168,10 +176,10 @@ stage_2() {
         dirs+=("${raw}/${set}")
         dumps+=("${tokens}/${set}")
     done
-    ${python} "${SITOK_ROOT}/local/tts_sets.py" --data_dir "${dirs[@]}" --tokens "${dumps[@]}" \
-        --out_dir "${sets}/${lm_train_set}"
+    [ "${lm_train_set}" = "${train_set}" ] || ${python} "${SITOK_ROOT}/local/tts_sets.py" --data_dir "${dirs[@]}" \
+        --tokens "${dumps[@]}" --out_dir "${sets}/${lm_train_set}"
     # shellcheck disable=SC2086
-    for set in "${valid_set}" ${test_sets}; do
+    for set in "${train_set}" "${valid_set}" ${test_sets}; do
         opts=()
         [[ " ${test_sets} " != *" ${set} "* ]] || opts=(--prompts_from "${raw}/${train_set}" "${tokens}/${train_set}")
         ${python} "${SITOK_ROOT}/local/tts_sets.py" --data_dir "${raw}/${set}" --tokens "${tokens}/${set}" \
@@ -260,7 +268,8 @@ stage_8() {
         # shellcheck disable=SC2086 # options in one string
         ${decode_cmd} --gpu "${inference_gpus}" --num_threads "${nj}" "${out}.log" \
             ${python} -m sitok_espnet.bin.speechlm_score "${lm_opts[@]}" --data_dir "${sets}/${set}" \
-            --train_dir "${sets}/${lm_train_set}" --valid_dir "${sets}/${valid_set}" \
+            --train_dir "${sets}/${lm_train_set}" --train_text "${sets}/${train_set}/text" \
+            --valid_dir "${sets}/${valid_set}" \
             --generated "$(results_of generated "${set}")" --vocoded "$(results_of vocoded "${set}")" \
             --output_dir "${out}" --nj "${nj}" --device "${device}" ${score_args}
         show "${out}/RESULTS.md"
