@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A token language model on telephone prompts in five languages, four speakers, in half an hour on a CPU. It needs the data of
+# A token language model on telephone prompts in five languages, four speakers, in an hour on a CPU. It needs the data of
 # ../sitok1 (its stages 1 and 2) and takes a tokenizer of the package. The scores of words are for English only.
 set -euo pipefail
 cd "$(dirname "$0")"
