@@ -65,9 +65,10 @@ tokenizer_tag=$(basename "${tokenizer%/packed}")
 tokenizer_tag=${tokenizer_tag#sitok_}
 # train and its changed copies, which together are the set train_sp0.9-1.1. Every factor once, in one spelling, without 1.
 for factor in ${speed_perturb_factors}; do
-    [[ ${factor} =~ ^[0-9]*(\.[0-9]{1,2}0*)?$ ]] && awk -v f="${factor}" 'BEGIN { exit !(f >= 0.5 && f <= 2) }' ||
+    if ! [[ ${factor} =~ ^[0-9]*(\.[0-9]{1,2}0*)?$ ]] || awk -v f="${factor}" 'BEGIN { exit f >= 0.5 && f <= 2 }'; then
         die "--speed_perturb_factors '${speed_perturb_factors}': '${factor}' is not a number from 0.5 to 2 of at most two \
 decimals; say \"0.9 1.1\""
+    fi
 done
 train_parts=${train_set}
 lm_train_set=${train_set}
