@@ -56,14 +56,20 @@ def test_lengths_are_those_of_pieces_and_codes(corpus, statistics):
         assert int(counted[utt]) == len(tokenizer.encode(text))
 
 
-def test_training_learns_and_resumes_with_the_same_result(corpus, statistics, tmp_path):
-    files = shapes(statistics)
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "whole", *files))
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--max_epoch", "1"))
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--resume", "true"))
-    one, two = (torch.load(tmp_path / n / "2epoch.pth", weights_only=True) for n in ("whole", "parts"))
+def trained_whole_and_in_parts(corpus, folder, files) -> dict[str, torch.Tensor]:
+    """The weights of two epochs, which are the same when the second is resumed."""
+    SpeechLMTask.main(cmd=command(corpus, folder / "whole", *files))
+    SpeechLMTask.main(cmd=command(corpus, folder / "parts", *files, "--max_epoch", "1"))
+    SpeechLMTask.main(cmd=command(corpus, folder / "parts", *files, "--resume", "true"))
+    one, two = (torch.load(folder / n / "2epoch.pth", weights_only=True) for n in ("whole", "parts"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, msg=name)
+    return one
+
+
+def test_training_learns_and_resumes_with_the_same_result(corpus, statistics, tmp_path):
+    files = shapes(statistics)
+    one = trained_whole_and_in_parts(corpus, tmp_path, files)
     begun = torch.load(tmp_path / "whole/1epoch.pth", weights_only=True)
     assert any((begun[name] != value).any() for name, value in one.items())
     saved = yaml.safe_load((tmp_path / "whole/config.yaml").read_text())
@@ -80,12 +86,7 @@ def test_training_utterances_go_on_with_others(corpus, statistics, tmp_path):
     speakers = ("--train_data_path_and_name_and_type", f"{tmp_path}/utt2spk,speaker,text")
     conf = ("--join_conf", "probability=0.9", "--join_conf", "max_positions=60", "--num_workers", "1")
     files = (*shapes(statistics), *speakers, *conf)
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "whole", *files))
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--max_epoch", "1"))
-    SpeechLMTask.main(cmd=command(corpus, tmp_path / "parts", *files, "--resume", "true"))
-    one, two = (torch.load(tmp_path / n / "2epoch.pth", weights_only=True) for n in ("whole", "parts"))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, msg=name)
+    trained_whole_and_in_parts(corpus, tmp_path, files)
     args = SpeechLMTask.get_parser().parse_args(command(corpus, tmp_path, *files))
     own = {"text": "one two", "codes": np.zeros(10, dtype=np.int32), "speaker": "anna"}
     lengths = [len(SpeechLMTask.build_preprocess_fn(args, train)("u0", dict(own))["codes"]) for train in (True, False)]
