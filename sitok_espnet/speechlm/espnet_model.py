@@ -77,7 +77,8 @@ class SpeechLMModel(AbsESPnetModel):
         """One batch, ESPnet's contract: -> (loss, stats, weight).
 
         text (B, U) piece identifiers, codes (B, T N) values as a token dump holds them (sitok_espnet/tokens.py), each
-        padded on the right. The weight is the number of predicted codes and ends.
+        padded on the right. The batch's weight is the sum of those of its predicted codes and ends: their number, where
+        all weigh the same.
         """
         items = []
         draws = TrainingDraws(len(text), text.device) if self.training else None

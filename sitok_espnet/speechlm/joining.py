@@ -72,7 +72,8 @@ def training_tables(args: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
     for name, table in tables.items():
         if missing := [utterance for utterance in utterances if utterance not in table]:
             raise SiTokError(
-                f"{places[name]}: {len(missing)} training utterances are missing, the first is {missing[0]}"
+                f"{places[name]}: {len(missing)} training utterances are missing, the first is {missing[0]}: "
+                "run stages 2 and 4 of the recipe again"
             )
     speakers = tables["speaker"]
     return tables | {"speaker": {utterance: speakers[utterance] for utterance in utterances}}

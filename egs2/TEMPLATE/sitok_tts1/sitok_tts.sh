@@ -71,19 +71,20 @@ decimals; say \"0.9 1.1\""
     fi
 done
 train_parts=${train_set}
-lm_train_set=${train_set}
+speeds=""
 if [ -n "${speed_perturb_factors// /}" ]; then
     # shellcheck disable=SC2086 # a list of numbers
     for factor in $(LC_ALL=C printf '%g\n' ${speed_perturb_factors} | LC_ALL=C sort -gu); do
         [ "${factor}" != 1 ] || continue
         train_parts+=" ${train_set}_sp${factor}"
+        speeds+=-${factor}
     done
-    lm_train_set+=$(echo "${train_parts#"${train_set}"}" | sed "s/ ${train_set}_sp/-/g; s/^-/_sp/")
 fi
+lm_train_set=${train_set}${speeds:+_sp${speeds#-}}
 if [ -z "${lm_tag}" ]; then
     lm_tag=$(basename "${train_config}" .yaml)
     lm_tag=${lm_tag#train_}
-    lm_tag=${lm_tag#lm}$(name_of "${train_args}")_${tokenizer_tag}${lm_train_set#"${train_set}"}
+    lm_tag=${lm_tag#lm}$(name_of "${train_args}")_${tokenizer_tag}${speeds:+_sp${speeds#-}}
     lm_tag=${lm_tag#_} # conf/train_lm_mini.yaml and sitok_x make exp/lm_mini_x
 fi
 lm_exp=${expdir}/lm_${lm_tag}
@@ -92,7 +93,7 @@ tokens=${dumpdir}/tokens/${tokenizer_tag}
 sets=${dumpdir}/tts/${tokenizer_tag}
 joint=${dumpdir}/joint/${tokenizer_tag}
 [ -z "${text_tokenizer}" ] || joint+=_$(basename "${text_tokenizer%/bpe.model}")
-lm_stats=${expdir}/lm_stats_$(basename "${joint}")${lm_train_set#"${train_set}"}
+lm_stats=${expdir}/lm_stats_$(basename "${joint}")${speeds:+_sp${speeds#-}}
 device=cpu
 inference_gpus=0
 if "${gpu_inference}"; then
