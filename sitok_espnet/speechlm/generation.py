@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.espnet_model import SpeechLMModel
-from sitok_espnet.speechlm.sampling import TokenSampling, draw
+from sitok_espnet.speechlm.sampling import TokenSampling, draw, draw_end
 from sitok_espnet.speechlm.sequences import text_inputs
 
 ENDED, RUNAWAY, EMPTY = "ended", "run-away", "empty"
@@ -152,7 +152,7 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
     steps = [[vocabulary.padding] * pattern.num_streams for _ in rows]
     for codebook in range(vocabulary.num_codebooks):
         choices = vocabulary.choices(codebook)
-        scores = None
+        log_p = scores = None
         for at, row in enumerate(rows):
             due = next((due for due in pattern.due(len(row.steps)) if due.codebook == codebook), None)
             if due is None or (row.frames is not None and due.frame >= row.frames):
@@ -163,16 +163,18 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
                 steps[at][due.stream] = vocabulary.speech_offsets[codebook] + code
                 continue
             if scores is None:
-                scores = _scores(model, hidden, choices, options.cfg_scale)
-            identifier = _draw_one(model, row, scores[at].clone(), codebook, due.frame - len(prompt), options)
-            steps[at][due.stream] = identifier
-            if identifier == vocabulary.end:
+                log_p, scores = _scores(model, hidden, choices, options.cfg_scale)
+            if codebook == 0 and _ends(model, row, log_p[at], due.frame - len(prompt), options):
                 row.frames = due.frame
+                steps[at][due.stream] = vocabulary.end
+            else:
+                steps[at][due.stream] = _draw_one(model, row, scores[at].clone(), codebook, options)
     return steps
 
 
-def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> Tensor:
-    """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition.
+def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> tuple[Tensor, Tensor]:
+    """(B, C) log probabilities with the text, and the same guided; the second half of the hidden states is then that of
+    the null condition.
 
     Raises:
         SiTokError: the weights make no numbers.
@@ -181,25 +183,28 @@ def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: flo
     if not log_p.isfinite().all():
         raise SiTokError("the language model computes NaN or infinity: its training diverged, take another checkpoint")
     if not cfg_scale:
-        return log_p
+        return log_p, log_p
     with_text, without = log_p.chunk(2)
-    return with_text + cfg_scale * (with_text - without)
+    return with_text, with_text + cfg_scale * (with_text - without)
 
 
-def _draw_one(
-    model: SpeechLMModel, row: _Row, scores: Tensor, codebook: int, generated: int, options: TokenSampling
-) -> int:
-    """One identifier of a codebook after ``generated`` frames of the target."""
+def _ends(model: SpeechLMModel, row: _Row, log_p: Tensor, generated: int, options: TokenSampling) -> bool:
+    """Whether a row has no frame after ``generated`` ones of the target; it notes in the row an end that is forced."""
+    chosen = draw_end(log_p, model.vocabulary.end - model.vocabulary.choices(0).start, options, row.generator)
+    if generated < options.max_frames:
+        return chosen and generated >= options.min_frames
+    row.stopped = not chosen
+    return True
+
+
+def _draw_one(model: SpeechLMModel, row: _Row, scores: Tensor, codebook: int, options: TokenSampling) -> int:
+    """One identifier of a code of this codebook."""
     choices = model.vocabulary.choices(codebook)
-    if codebook == 0 and generated < options.min_frames:
+    if codebook == 0:
         scores[model.vocabulary.end - choices.start] = -torch.inf
     past = row.drawn.setdefault(codebook, [])
-    index = draw(scores, past, options, row.generator)
-    past.append(index)
-    if codebook == 0 and generated >= options.max_frames:
-        row.stopped = choices[index] != model.vocabulary.end
-        return model.vocabulary.end
-    return choices[index]
+    past.append(draw(scores, past, options, row.generator))
+    return choices[past[-1]]
 
 
 def _finished(model: SpeechLMModel, row: _Row) -> bool:

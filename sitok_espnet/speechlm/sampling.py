@@ -16,6 +16,9 @@ FIRST = 256  # of how many best codes top_p is tried first
 class TokenSampling:
     """Options of generation.
 
+    Temperature, top_k, top_p, the repetition penalty and guidance choose among codes. Whether speech ends is a decision
+    of its own (``draw_end``), so that they do not change how long it is.
+
     Attributes:
         temperature: scores are divided by it; 0 takes the best.
         top_k: of how many best codes to draw; None draws of all.
@@ -76,6 +79,23 @@ def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: 
     cumulative = probabilities.cumsum(0)
     chosen = int(torch.searchsorted(cumulative, number * float(cumulative[-1]), right=True))
     return int(order[min(chosen, len(order) - 1)])
+
+
+def draw_end(log_probabilities: Tensor, end: int, options: TokenSampling, generator: np.random.Generator) -> bool:
+    """Whether speech ends here: with the probability that the model gives to the end (ours).
+
+    Sharper codes would make it an index that is hardly ever drawn, guidance one that is drawn more or less often: codes
+    have thousands of choices and a flat distribution, the end is one of them.
+
+    Args:
+        log_probabilities: (C,) of the model with the text, codes and the end.
+        end: the index of the end.
+        options: at temperature 0 it ends where the end is the best of the C.
+        generator: one uniform number is taken from it (none at temperature 0), as in ``draw``.
+    """
+    if options.temperature == 0:
+        return int(log_probabilities.argmax()) == end
+    return generator.random() < float(log_probabilities[end].exp())
 
 
 def _best(probabilities: Tensor, options: TokenSampling) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from tiny_lm import SIZES, tiny_lm, utterances
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.speechlm.generation import EMPTY, ENDED, RUNAWAY, GenerationRequest, generate
-from sitok_espnet.speechlm.sampling import TokenSampling, _best, draw
+from sitok_espnet.speechlm.sampling import TokenSampling, _best, draw, draw_end
 from sitok_espnet.speechlm.sequences import make_sequence
 
 
@@ -69,6 +69,16 @@ def test_the_penalty_ends_a_confident_loop_whatever_constant_the_scores_carry(sh
     blocked = [-np.inf, *scores.tolist()]  # the end before min_frames: not in the mean
     share = draws(blocked, had=[8], repetition_penalty=2.0)[8] / 4000
     assert abs(share - expected) < 0.03
+
+
+def test_the_end_has_its_own_probability_and_is_the_best_when_greedy():
+    log_p = torch.tensor([0.2, 0.5, 0.3]).log()
+    generator = np.random.Generator(np.random.PCG64(1))
+    for options in (TokenSampling(), TokenSampling(temperature=0.1), TokenSampling(top_k=1), TokenSampling(top_p=0.4)):
+        share = np.mean([draw_end(log_p, 0, options, generator) for _ in range(4000)])
+        assert abs(share - 0.2) < 0.03
+    greedy = TokenSampling(temperature=0)
+    assert [draw_end(log_p, end, greedy, generator) for end in range(3)] == [False, True, False]
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "repetition_penalty", "cfg_scale", "max_frames"])
@@ -164,6 +174,28 @@ def test_guidance_is_its_formula(pattern):
                     assert int(scores.argmax()) == code
                     with_null += int(text.argmax()) != code
     assert with_null > 3  # the null condition decides
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_what_is_drawn_of_the_codes_does_not_move_the_end(pattern):
+    """Which utterances are empty: the same ones for the same seeds, and as many as the model says."""
+    model, (request, *_) = model_that_ends(pattern, seed=5), requests((3,))
+    seeds = list(range(800))
+    sequence = make_sequence(model.pattern, request.pieces, request.prompt)
+    mask = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()[None, None]
+    with torch.no_grad():
+        hidden = model.hidden(sequence.inputs[None], mask, torch.arange(len(sequence))[None])[0]
+        after = hidden[len(request.pieces) + 1 + model.pattern.first_step(len(request.prompt))]
+        p = float(model.lm.logits(after, model.vocabulary.choices(0)).softmax(-1)[0])
+    assert 0.1 < p < 0.9
+    changes = [{}, {"temperature": 0.3}, {"top_k": 1}, {"top_p": 0.2}, {"cfg_scale": 4.0}, {"repetition_penalty": 3.0}]
+    for change in changes:
+        options = TokenSampling(min_frames=0, max_frames=1, **change)
+        empty = [result.status == EMPTY for result in generate(model, [request] * len(seeds), options, seeds)]
+        if change == {}:
+            first = empty
+            assert abs(np.mean(empty) - p) < 0.03
+        assert empty == first
 
 
 def test_guidance_needs_a_model_that_has_seen_the_null_condition():
