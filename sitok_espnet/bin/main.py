@@ -104,8 +104,8 @@ def get_parser() -> argparse.ArgumentParser:
     tts = verbs.add_parser(
         "tts",
         help="text to speech, in the voice of a prompt",
-        description="Speak a text with a language model over tokens. A run-away (cut at --max_seconds) or empty result "
-        "is said on stderr, with exit status 3."
+        description="Speak a text with a language model over tokens. A run-away (cut at its longest length) or empty "
+        "result is said on stderr, with exit status 3."
         + ("" if names else " It needs one that you trained (recipe sitok_tts1, docs/tts.md): none comes along."),
     )
     tts.add_argument("--text", required=True, help="what to say, in the form of the training transcripts")

@@ -21,6 +21,11 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max_seconds", type=float, default=20.0, help="longest: stopped there, a run-away (default: %(default)s)"
     )
+    parser.add_argument(
+        "--max_length_ratio",
+        type=float,
+        help="longest also: so many times what the text takes at the prompt's speaking rate (default: no such bound)",
+    )
 
 
 def sampling_of(args: argparse.Namespace, frame_rate: Fraction | str):
@@ -41,4 +46,5 @@ def sampling_of(args: argparse.Namespace, frame_rate: Fraction | str):
         cfg_scale=args.text_cfg_scale,
         min_frames=frames_of(args.min_seconds, frame_rate),
         max_frames=frames_of(args.max_seconds, frame_rate),
+        max_length_ratio=args.max_length_ratio,
     )

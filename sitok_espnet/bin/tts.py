@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.output}: {seconds:.2f} s, {len(spoken.codes)} tokens")
     if spoken.status == RUNAWAY:
         print(
-            f"sitok tts: run-away: the model had not ended after {args.max_seconds:g} s (--max_seconds), so the speech "
-            "is cut there: another --seed or lower --temperature may help",
+            f"sitok tts: run-away: the model had not ended after {seconds:.2f} s (--max_seconds, --max_length_ratio), "
+            "so the speech is cut there: another --seed or lower --temperature may help",
             file=sys.stderr,
         )
         return BAD_GENERATION

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sitok_espnet.errors import SiTokError
@@ -22,15 +24,23 @@ class GenerationRequest:
     Attributes:
         pieces: (U,) identifiers of the text: that of the prompt and the target together.
         prompt: (P, N) codes of the prompt, P >= 0.
+        expected: frames that the target takes at the prompt's speaking rate; None where nobody knows.
     """
 
     pieces: Tensor
     prompt: Tensor
+    expected: float | None = None
+
+    def longest(self, options: TokenSampling) -> int:
+        """Frames after which generation is stopped."""
+        if options.max_length_ratio is None or self.expected is None:
+            return options.max_frames
+        return min(options.max_frames, max(ceil(options.max_length_ratio * self.expected), options.min_frames, 1))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Attributes: codes: (T, N) without the prompt. status: ENDED; RUNAWAY: stopped at max_frames; EMPTY: T = 0."""
+    """Attributes: codes: (T, N) without the prompt. status: ENDED; RUNAWAY: stopped at its longest; EMPTY: T = 0."""
 
     codes: np.ndarray
     status: str
@@ -82,8 +92,9 @@ def generate(
         steps = pattern.steps(request.prompt)[:complete]
         rows.append(_Row(request, steps.tolist(), np.random.Generator(np.random.PCG64(seed))))
         prefixes.append(torch.cat([text_inputs(pattern, request.pieces), steps]))
-        positions = len(request.pieces) + 2 + pattern.num_steps(len(request.prompt) + options.max_frames)
-        model.check_positions(positions, f"{options.max_frames} frames (--max_seconds) after this text and prompt")
+        longest = request.longest(options)
+        positions = len(request.pieces) + 2 + pattern.num_steps(len(request.prompt) + longest)
+        model.check_positions(positions, f"{longest} frames (--max_seconds) after this text and prompt")
     if options.cfg_scale:  # the null condition of every row, behind all rows
         nulls = [text_inputs(pattern, None)] * len(rows)
         prefixes += [
@@ -152,7 +163,7 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
     steps = [[vocabulary.padding] * pattern.num_streams for _ in rows]
     for codebook in range(vocabulary.num_codebooks):
         choices = vocabulary.choices(codebook)
-        log_p = scores = None
+        log_p = None
         for at, row in enumerate(rows):
             due = next((due for due in pattern.due(len(row.steps)) if due.codebook == codebook), None)
             if due is None or (row.frames is not None and due.frame >= row.frames):
@@ -162,19 +173,21 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
                 code = int(prompt[due.frame, codebook])
                 steps[at][due.stream] = vocabulary.speech_offsets[codebook] + code
                 continue
-            if scores is None:
-                log_p, scores = _scores(model, hidden, choices, options.cfg_scale)
+            if log_p is None:
+                log_p = _log_probabilities(model, hidden, choices, options.cfg_scale)
             if codebook == 0 and _ends(model, row, log_p[at], due.frame - len(prompt), options):
                 row.frames = due.frame
                 steps[at][due.stream] = vocabulary.end
             else:
-                steps[at][due.stream] = _draw_one(model, row, scores[at].clone(), codebook, options)
+                steps[at][due.stream] = _draw_one(model, row, log_p[at].clone(), codebook, options)
     return steps
 
 
-def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> tuple[Tensor, Tensor]:
-    """(B, C) log probabilities with the text, and the same guided; the second half of the hidden states is then that of
-    the null condition.
+def _log_probabilities(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> Tensor:
+    """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition.
+
+    The end and the codes are guided apart: log odds of the end, and log probabilities among codes. Guided together and
+    normalised at last, the codes gain on the end wherever the text changes them, and speech becomes longer.
 
     Raises:
         SiTokError: the weights make no numbers.
@@ -183,15 +196,23 @@ def _scores(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: flo
     if not log_p.isfinite().all():
         raise SiTokError("the language model computes NaN or infinity: its training diverged, take another checkpoint")
     if not cfg_scale:
-        return log_p, log_p
-    with_text, without = log_p.chunk(2)
-    return with_text, with_text + cfg_scale * (with_text - without)
+        return log_p
+
+    def guided(scores: Tensor) -> Tensor:
+        with_text, without = scores.chunk(2)
+        return with_text + cfg_scale * (with_text - without)
+
+    if model.vocabulary.end not in choices:
+        return guided(log_p).log_softmax(-1)
+    end, codes = log_p[:, :1], log_p[:, 1:]  # the end is the first of the choices
+    odds = guided(end - codes.logsumexp(-1, keepdim=True))
+    return torch.cat([F.logsigmoid(odds), F.logsigmoid(-odds) + guided(codes).log_softmax(-1)], dim=-1)
 
 
 def _ends(model: SpeechLMModel, row: _Row, log_p: Tensor, generated: int, options: TokenSampling) -> bool:
     """Whether a row has no frame after ``generated`` ones of the target; it notes in the row an end that is forced."""
-    chosen = draw_end(log_p, model.vocabulary.end - model.vocabulary.choices(0).start, options, row.generator)
-    if generated < options.max_frames:
+    chosen = draw_end(log_p, model.vocabulary.choices(0).index(model.vocabulary.end), options, row.generator)
+    if generated < row.request.longest(options):
         return chosen and generated >= options.min_frames
     row.stopped = not chosen
     return True
@@ -201,7 +222,7 @@ def _draw_one(model: SpeechLMModel, row: _Row, scores: Tensor, codebook: int, op
     """One identifier of a code of this codebook."""
     choices = model.vocabulary.choices(codebook)
     if codebook == 0:
-        scores[model.vocabulary.end - choices.start] = -torch.inf
+        scores[choices.index(model.vocabulary.end)] = -torch.inf
     past = row.drawn.setdefault(codebook, [])
     past.append(draw(scores, past, options, row.generator))
     return choices[past[-1]]

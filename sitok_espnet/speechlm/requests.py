@@ -25,6 +25,8 @@ class VoicePrompt:
 def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) -> GenerationRequest:
     """One utterance to speak: the text of prompt and target together, then the prompt's speech.
 
+    How long the target is expected to be: the prompt's frames per character times its characters.
+
     Raises:
         SiTokError: an empty text, or characters that the text pieces do not have.
     """
@@ -37,7 +39,8 @@ def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) 
             "form of the training transcripts (numbers spelled out, the same case and punctuation)"
         )
     codes = prompt.codes if prompt else np.empty((0, loaded.model.vocabulary.num_codebooks), dtype=np.int64)
-    return GenerationRequest(torch.tensor(loaded.tokenizer.encode(whole)), torch.from_numpy(codes))
+    expected = len(text) * len(prompt.codes) / len(prompt.text) if prompt and prompt.text else None
+    return GenerationRequest(torch.tensor(loaded.tokenizer.encode(whole)), torch.from_numpy(codes), expected)
 
 
 def frames_of(seconds: float, frame_rate: Fraction | str) -> int:

@@ -16,8 +16,8 @@ FIRST = 256  # of how many best codes top_p is tried first
 class TokenSampling:
     """Options of generation.
 
-    Temperature, top_k, top_p, the repetition penalty and guidance choose among codes. Whether speech ends is a decision
-    of its own (``draw_end``), so that they do not change how long it is.
+    Temperature, top_k, top_p and the repetition penalty choose among codes. Whether speech ends is a decision of its
+    own (``draw_end``).
 
     Attributes:
         temperature: scores are divided by it; 0 takes the best.
@@ -27,9 +27,12 @@ class TokenSampling:
             a score by it where positive, and multiply where negative. Here that is done to scores minus their mean
             (over what may be drawn), so that it is the same for logits, log probabilities and guided scores, which
             differ by a constant: of log probabilities as they are, the best one, near 0, would go unpenalised.
-        cfg_scale: weight w of guidance by the text, log p = log p_text + w (log p_text - log p_null); 0 is off.
+        cfg_scale: weight w of guidance by the text, log p = log p_text + w (log p_text - log p_null) among codes, and
+            the same for the log odds of the end; 0 is off.
         min_frames: the end is not drawn before so many frames.
         max_frames: generation is stopped there, and reported as run-away.
+        max_length_ratio: it is also stopped after so many times the frames that the target takes at the prompt's
+            speaking rate; None, or no prompt: it is not.
     """
 
     temperature: float = 1.0
@@ -39,6 +42,7 @@ class TokenSampling:
     cfg_scale: float = 0.0
     min_frames: int = 1
     max_frames: int = 500
+    max_length_ratio: float | None = None
 
     def __post_init__(self) -> None:
         limits = {
@@ -49,6 +53,7 @@ class TokenSampling:
             "cfg_scale": self.cfg_scale >= 0,
             "min_frames": self.min_frames >= 0,
             "max_frames": self.max_frames >= max(self.min_frames, 1),
+            "max_length_ratio": self.max_length_ratio is None or 0 < self.max_length_ratio < float("inf"),
         }
         for name, good in limits.items():
             if not good:
@@ -82,13 +87,13 @@ def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: 
 
 
 def draw_end(log_probabilities: Tensor, end: int, options: TokenSampling, generator: np.random.Generator) -> bool:
-    """Whether speech ends here: with the probability that the model gives to the end (ours).
+    """Whether speech ends here: with its own probability, whatever the options make of the codes (ours).
 
-    Sharper codes would make it an index that is hardly ever drawn, guidance one that is drawn more or less often: codes
-    have thousands of choices and a flat distribution, the end is one of them.
+    Sharper codes would make the end one that is hardly ever drawn, or that is drawn too early: codes have thousands of
+    choices and a flat distribution, the end is one of them.
 
     Args:
-        log_probabilities: (C,) of the model with the text, codes and the end.
+        log_probabilities: (C,) of codes and the end.
         end: the index of the end.
         options: at temperature 0 it ends where the end is the best of the C.
         generator: one uniform number is taken from it (none at temperature 0), as in ``draw``.

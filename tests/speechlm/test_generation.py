@@ -81,7 +81,9 @@ def test_the_end_has_its_own_probability_and_is_the_best_when_greedy():
     assert [draw_end(log_p, end, greedy, generator) for end in range(3)] == [False, True, False]
 
 
-@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p", "repetition_penalty", "cfg_scale", "max_frames"])
+@pytest.mark.parametrize(
+    "name", ["temperature", "top_k", "top_p", "repetition_penalty", "cfg_scale", "max_frames", "max_length_ratio"]
+)
 def test_bad_options(name):
     with pytest.raises(SiTokError, match=name):
         TokenSampling(**{name: -1})
@@ -176,26 +178,48 @@ def test_guidance_is_its_formula(pattern):
     assert with_null > 3  # the null condition decides
 
 
-@pytest.mark.parametrize("pattern", ["flatten", "delay"])
-def test_what_is_drawn_of_the_codes_does_not_move_the_end(pattern):
-    """Which utterances are empty: the same ones for the same seeds, and as many as the model says."""
-    model, (request, *_) = model_that_ends(pattern, seed=5), requests((3,))
-    seeds = list(range(800))
-    sequence = make_sequence(model.pattern, request.pieces, request.prompt)
+def end_odds(model, pieces, prompt) -> float:
+    """Log odds of the end right after a prompt; pieces None: without text."""
+    sequence = make_sequence(model.pattern, pieces, prompt)
     mask = torch.ones(len(sequence), len(sequence), dtype=torch.bool).tril()[None, None]
     with torch.no_grad():
         hidden = model.hidden(sequence.inputs[None], mask, torch.arange(len(sequence))[None])[0]
-        after = hidden[len(request.pieces) + 1 + model.pattern.first_step(len(request.prompt))]
-        p = float(model.lm.logits(after, model.vocabulary.choices(0)).softmax(-1)[0])
-    assert 0.1 < p < 0.9
-    changes = [{}, {"temperature": 0.3}, {"top_k": 1}, {"top_p": 0.2}, {"cfg_scale": 4.0}, {"repetition_penalty": 3.0}]
-    for change in changes:
+        after = hidden[(0 if pieces is None else len(pieces)) + 1 + model.pattern.first_step(len(prompt))]
+        p = float(model.lm.logits(after, model.vocabulary.choices(0)).double().softmax(-1)[0])
+    return float(np.log(p / (1 - p)))
+
+
+@pytest.mark.parametrize("pattern", ["flatten", "delay"])
+def test_the_end_is_drawn_as_often_as_the_model_says_whatever_is_made_of_the_codes(pattern):
+    """Which utterances are empty: the same ones for the same seeds; guidance is of the odds."""
+    model, (request, *_) = model_that_ends(pattern, seed=5), requests((3,))
+    seeds = list(range(800))
+
+    def empty(**change) -> list[bool]:
         options = TokenSampling(min_frames=0, max_frames=1, **change)
-        empty = [result.status == EMPTY for result in generate(model, [request] * len(seeds), options, seeds)]
-        if change == {}:
-            first = empty
-            assert abs(np.mean(empty) - p) < 0.03
-        assert empty == first
+        return [result.status == EMPTY for result in generate(model, [request] * len(seeds), options, seeds)]
+
+    odds = end_odds(model, request.pieces, request.prompt)
+    plain = empty()
+    assert abs(np.mean(plain) - 1 / (1 + np.exp(-odds))) < 0.03
+    for change in ({"temperature": 0.3}, {"top_k": 1}, {"top_p": 0.2}, {"repetition_penalty": 3.0}):
+        assert empty(**change) == plain
+    guided = 7 * odds - 6 * end_odds(model, None, request.prompt)
+    share = 1 / (1 + np.exp(-guided))
+    assert abs(share - np.mean(plain)) > 0.08
+    for change in ({}, {"temperature": 0.3}):
+        assert abs(np.mean(empty(cfg_scale=6.0, **change)) - share) < 0.03
+
+
+def test_speech_stops_at_a_ratio_of_what_its_prompt_predicts():
+    model, (request, *_) = tiny_lm(), requests((3,))
+    never = TokenSampling(max_frames=9, min_frames=9)
+    for ratio, expected, frames in ((1.5, 4.0, 6), (1.5, 3.5, 6), (0.1, 3.0, 1), (2.0, 40.0, 9), (1.5, None, 9)):
+        options = replace(never, min_frames=min(frames, 9), max_length_ratio=ratio)
+        (result,) = generate(model, [replace(request, expected=expected)], options, [3])
+        assert len(result.codes) == frames and result.status == RUNAWAY
+    (result,) = generate(model, [replace(request, expected=1.0)], replace(never, max_length_ratio=1.0), [3])
+    assert len(result.codes) == 9  # min_frames
 
 
 def test_guidance_needs_a_model_that_has_seen_the_null_condition():
