@@ -10,5 +10,5 @@ cd "$(dirname "$0")"
     --ngpu 0 \
     --nj 2 \
     --speed_perturb_factors "0.9 1.1" \
-    --generate_args "--temperature 0.3 --top_p 0.95 --text_cfg_scale 1 --max_length_ratio 1.5 --max_seconds 12" \
+    --generate_args "--temperature 0.3 --top_p 0.95 --text_cfg_scale 1 --max_length_ratio 1.25 --max_seconds 12" \
     "$@"
