@@ -20,6 +20,10 @@ def run(args: argparse.Namespace) -> int:
     """Speak one text; the exit status: 0, or BAD_GENERATION for a run-away or empty result."""
     if (args.prompt is None) != (args.prompt_text is None):
         raise SiTokError("--prompt and --prompt_text belong together: the speech, and what is said in it")
+    if args.max_length_ratio is not None and not (args.prompt_text or "").strip():
+        raise SiTokError(
+            "--max_length_ratio is of the prompt's speaking rate: give --prompt and --prompt_text, or leave it"
+        )
     # A bad option is better said before the models are opened.
     sampling_options(args.steps, args.cfg_scale, args.seed)
     format_of(args.output)
@@ -43,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.output}: {seconds:.2f} s, {len(spoken.codes)} tokens")
     if spoken.status == RUNAWAY:
         print(
-            f"sitok tts: run-away: the model had not ended after {seconds:.2f} s (--max_seconds, --max_length_ratio), "
-            "so the speech is cut there: another --seed or lower --temperature may help",
+            f"sitok tts: run-away: the model had not ended after {seconds:.2f} s, so the speech is cut there: another "
+            "--seed may help, or more --max_seconds or --max_length_ratio where the text is not said to its end",
             file=sys.stderr,
         )
         return BAD_GENERATION

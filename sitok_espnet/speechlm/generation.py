@@ -15,6 +15,7 @@ from sitok_espnet.speechlm.sampling import TokenSampling, draw, draw_end
 from sitok_espnet.speechlm.sequences import text_inputs
 
 ENDED, RUNAWAY, EMPTY = "ended", "run-away", "empty"
+END = 0  # index of the end among the choices of codebook 0
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class GenerationRequest:
     Attributes:
         pieces: (U,) identifiers of the text: that of the prompt and the target together.
         prompt: (P, N) codes of the prompt, P >= 0.
-        expected: frames that the target takes at the prompt's speaking rate; None where nobody knows.
+        expected: frames that the target takes at the prompt's speaking rate; None where that is not known.
     """
 
     pieces: Tensor
@@ -32,10 +33,11 @@ class GenerationRequest:
     expected: float | None = None
 
     def longest(self, options: TokenSampling) -> int:
-        """Frames after which generation is stopped."""
+        """Frames of the target after which generation is stopped."""
         if options.max_length_ratio is None or self.expected is None:
             return options.max_frames
-        return min(options.max_frames, max(ceil(options.max_length_ratio * self.expected), options.min_frames, 1))
+        bound = ceil(round(options.max_length_ratio * self.expected, 6))  # 1.1 times 10 is 11, not the float above it
+        return min(options.max_frames, max(bound, options.min_frames, 1))
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def generate(
         prefixes.append(torch.cat([text_inputs(pattern, request.pieces), steps]))
         longest = request.longest(options)
         positions = len(request.pieces) + 2 + pattern.num_steps(len(request.prompt) + longest)
-        model.check_positions(positions, f"{longest} frames (--max_seconds) after this text and prompt")
+        model.check_positions(
+            positions, f"{longest} frames (--max_seconds, --max_length_ratio) after this text and prompt"
+        )
     if options.cfg_scale:  # the null condition of every row, behind all rows
         nulls = [text_inputs(pattern, None)] * len(rows)
         prefixes += [
@@ -174,7 +178,7 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
                 steps[at][due.stream] = vocabulary.speech_offsets[codebook] + code
                 continue
             if log_p is None:
-                log_p = _log_probabilities(model, hidden, choices, options.cfg_scale)
+                log_p = _log_probabilities(model, hidden, choices, options.cfg_scale).cpu()
             if codebook == 0 and _ends(model, row, log_p[at], due.frame - len(prompt), options):
                 row.frames = due.frame
                 steps[at][due.stream] = vocabulary.end
@@ -186,8 +190,8 @@ def _next_steps(model: SpeechLMModel, rows: Sequence[_Row], hidden: Tensor, opti
 def _log_probabilities(model: SpeechLMModel, hidden: Tensor, choices: range, cfg_scale: float) -> Tensor:
     """(B, C) log probabilities; with guidance the second half of the hidden states is that of the null condition.
 
-    The end and the codes are guided apart: log odds of the end, and log probabilities among codes. Guided together and
-    normalised at last, the codes gain on the end wherever the text changes them, and speech becomes longer.
+    The end and the codes are guided apart (ours): log odds of the end, and log probabilities among codes. Guided
+    together and normalised at last, the codes gain on the end wherever the text changes them: speech becomes longer.
 
     Raises:
         SiTokError: the weights make no numbers.
@@ -204,14 +208,14 @@ def _log_probabilities(model: SpeechLMModel, hidden: Tensor, choices: range, cfg
 
     if model.vocabulary.end not in choices:
         return guided(log_p).log_softmax(-1)
-    end, codes = log_p[:, :1], log_p[:, 1:]  # the end is the first of the choices
+    end, codes = log_p[:, END, None], log_p[:, END + 1 :]
     odds = guided(end - codes.logsumexp(-1, keepdim=True))
     return torch.cat([F.logsigmoid(odds), F.logsigmoid(-odds) + guided(codes).log_softmax(-1)], dim=-1)
 
 
 def _ends(model: SpeechLMModel, row: _Row, log_p: Tensor, generated: int, options: TokenSampling) -> bool:
     """Whether a row has no frame after ``generated`` ones of the target; it notes in the row an end that is forced."""
-    chosen = draw_end(log_p, model.vocabulary.choices(0).index(model.vocabulary.end), options, row.generator)
+    chosen = draw_end(log_p, END, options, row.generator)
     if generated < row.request.longest(options):
         return chosen and generated >= options.min_frames
     row.stopped = not chosen
@@ -222,7 +226,7 @@ def _draw_one(model: SpeechLMModel, row: _Row, scores: Tensor, codebook: int, op
     """One identifier of a code of this codebook."""
     choices = model.vocabulary.choices(codebook)
     if codebook == 0:
-        scores[choices.index(model.vocabulary.end)] = -torch.inf
+        scores[END] = -torch.inf
     past = row.drawn.setdefault(codebook, [])
     past.append(draw(scores, past, options, row.generator))
     return choices[past[-1]]

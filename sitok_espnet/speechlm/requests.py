@@ -25,7 +25,7 @@ class VoicePrompt:
 def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) -> GenerationRequest:
     """One utterance to speak: the text of prompt and target together, then the prompt's speech.
 
-    How long the target is expected to be: the prompt's frames per character times its characters.
+    The target is expected to take the prompt's frames per character (as in F5-TTS, Chen et al. 2024).
 
     Raises:
         SiTokError: an empty text, or characters that the text pieces do not have.
@@ -39,7 +39,8 @@ def make_request(loaded: LoadedSpeechLM, text: str, prompt: VoicePrompt | None) 
             "form of the training transcripts (numbers spelled out, the same case and punctuation)"
         )
     codes = prompt.codes if prompt else np.empty((0, loaded.model.vocabulary.num_codebooks), dtype=np.int64)
-    expected = len(text) * len(prompt.codes) / len(prompt.text) if prompt and prompt.text else None
+    said = len(prompt.text.strip()) if prompt else 0
+    expected = len(text.strip()) * len(codes) / said if said and len(codes) else None
     return GenerationRequest(torch.tensor(loaded.tokenizer.encode(whole)), torch.from_numpy(codes), expected)
 
 

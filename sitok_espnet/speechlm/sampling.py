@@ -32,7 +32,7 @@ class TokenSampling:
         min_frames: the end is not drawn before so many frames.
         max_frames: generation is stopped there, and reported as run-away.
         max_length_ratio: it is also stopped after so many times the frames that the target takes at the prompt's
-            speaking rate; None, or no prompt: it is not.
+            speaking rate (which is the length itself in F5-TTS, Chen et al. 2024); None, or no prompt: it is not.
     """
 
     temperature: float = 1.0
@@ -87,7 +87,7 @@ def draw(scores: Tensor, had: Sequence[int], options: TokenSampling, generator: 
 
 
 def draw_end(log_probabilities: Tensor, end: int, options: TokenSampling, generator: np.random.Generator) -> bool:
-    """Whether speech ends here: with its own probability, whatever the options make of the codes (ours).
+    """Whether speech ends here: with its own probability, whatever is done to those of the codes (ours).
 
     Sharper codes would make the end one that is hardly ever drawn, or that is drawn too early: codes have thousands of
     choices and a flat distribution, the end is one of them.
