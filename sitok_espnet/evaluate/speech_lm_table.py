@@ -89,9 +89,9 @@ def speech_lm_remarks(results: Mapping) -> list[str]:
         f"Predictions are all codes and ends of speech, each among what may stand there. {held_out}.",
         *([f"{partners}; the comparison is over utterances that have one, which leaves out {alone}."] if alone else []),
         *([f"Left out of the test set: {missing}."] if missing else []),
-        f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at its longest length; an empty "
-        "utterance is scored as silence, except by metrics that silence has no value of (SIM): those average over what "
-        "was said.",
+        f"Sampling: {settings}; seed {generation['seed']}. A run-away was stopped at max_frames, or "
+        "before at max_length_ratio; an empty utterance is scored as silence, except by metrics that silence has no "
+        "value of (SIM): those average over what was said.",
         f"Real-time factor: seconds of computing a second of generated speech, {speed['device']}. Language model: "
         f"empty utterances included, {speed['lm_threads']} threads, batches of {generation['batch_size']}; decoder and "
         f"vocoder: {speed['threads']} threads, one utterance at a time after a warm-up.",

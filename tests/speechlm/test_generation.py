@@ -211,6 +211,23 @@ def test_the_end_is_drawn_as_often_as_the_model_says_whatever_is_made_of_the_cod
         assert abs(np.mean(empty(cfg_scale=10.0, **change)) - share) < 0.03
 
 
+def test_lengths_are_of_the_end_alone_where_the_codes_do_not_matter():
+    """All seven scores are equal after anything: the end has a seventh in every frame."""
+    model = tiny_lm(sizes=(6,))
+    with torch.no_grad():
+        model.lm.model.get_output_embeddings().weight.zero_()
+    request, seeds = GenerationRequest(torch.tensor([1]), torch.zeros(0, 1).long()), list(range(400))
+
+    def lengths(**change) -> list[int]:
+        options = TokenSampling(min_frames=0, max_frames=60, **change)
+        return [len(result.codes) for result in generate(model, [request] * len(seeds), options, seeds)]
+
+    plain = lengths()
+    assert abs(np.mean(plain) - 6) < 1  # (1 - p) / p
+    for change in ({"temperature": 0.2}, {"top_k": 1}, {"top_p": 0.3}, {"repetition_penalty": 4.0}, {"cfg_scale": 3.0}):
+        assert lengths(**change) == plain
+
+
 @pytest.mark.parametrize(
     ("ratio", "expected", "longest"),
     [(1.5, 4.0, 6), (1.5, 3.5, 6), (1.1, 10.0, 11), (0.1, 3.0, 2), (2.0, 40.0, 20), (1.5, None, 20), (None, 4.0, 20)],
