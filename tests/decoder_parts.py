@@ -4,6 +4,7 @@ import torch
 
 from sitok_espnet.sitok.decoder.abs_decoder import DecoderBatch
 from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.flow_matching_coarse import CoarseStartDecoder
 from sitok_espnet.sitok.decoder.flow_matching_light import LightFlowMatchingDecoder
 from sitok_espnet.sitok.decoder.regression import RegressionDecoder
 from sitok_espnet.sitok.randomness import AbsDraws
@@ -13,6 +14,10 @@ ITERATIVE = ("flow_matching", "flow_matching_light")
 DECODERS = {
     "flow_matching": (FlowMatchingDecoder, {"num_layers": 2, "prediction": "x"}),
     "flow_matching_light": (LightFlowMatchingDecoder, {"num_body_layers": 2, "num_head_layers": 1, "prediction": "x"}),
+    "flow_matching_coarse": (
+        CoarseStartDecoder,
+        {"num_body_layers": 2, "num_head_layers": 1, "prediction": "x"},
+    ),
     "regression": (RegressionDecoder, {"num_layers": 2}),
 }
 

@@ -51,7 +51,9 @@ class TrainingDraws(AbsDraws):
 
     def __init__(self, batch_size: int, device: torch.device):
         step_seed = int(torch.randint(2**31, ()).item())
-        self._generator = torch.Generator(device).manual_seed((step_seed << 16) + rank())
+        # Hashed to 32 bits: torch's CPU generator drops the bits above them.
+        digest = hashlib.sha256(f"{step_seed} {rank()}".encode()).digest()
+        self._generator = torch.Generator(device).manual_seed(int.from_bytes(digest[:4], "big"))
         self._batch_size = batch_size
         self._device = device
 

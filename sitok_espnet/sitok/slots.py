@@ -18,6 +18,7 @@ from sitok_espnet.sitok.ctc.abs_ctc import AbsCTC
 from sitok_espnet.sitok.ctc.llama import LlamaCTC
 from sitok_espnet.sitok.decoder.abs_decoder import AbsDecoder
 from sitok_espnet.sitok.decoder.flow_matching import FlowMatchingDecoder
+from sitok_espnet.sitok.decoder.flow_matching_coarse import CoarseStartDecoder
 from sitok_espnet.sitok.decoder.flow_matching_light import LightFlowMatchingDecoder
 from sitok_espnet.sitok.decoder.regression import RegressionDecoder
 from sitok_espnet.sitok.encoder.abs_encoder import AbsEncoder
@@ -67,6 +68,7 @@ SLOTS: dict[str, Slot] = {
         {
             "flow_matching": FlowMatchingDecoder,
             "flow_matching_light": LightFlowMatchingDecoder,
+            "flow_matching_coarse": CoarseStartDecoder,
             "regression": RegressionDecoder,
         },
         "flow_matching",

@@ -150,11 +150,15 @@ def test_keys_of_another_quantizer_are_refused(name, keys):
 def test_a_width_given_by_the_model_is_not_a_key():
     assert "input_size" not in legal_keys("encoder", "llama")
     layers = {"hidden_size", "intermediate_size", "num_heads"}
-    flow = layers | {"prediction", "token_drop", "shortcut", "prompt"}
-    assert set(SLOTS["decoder"].choices) == {"flow_matching", "flow_matching_light", "regression"}
+    flow = layers | {"prediction", "token_drop", "shortcut", "prompt", "loss_on"}
+    flow |= {"time_sampling", "time_mean", "time_std"}
+    light = flow | {"num_body_layers", "num_head_layers"}
+    iterative = {"flow_matching", "flow_matching_light", "flow_matching_coarse"}
+    assert set(SLOTS["decoder"].choices) == iterative | {"regression"}
     assert set(legal_keys("decoder", "regression")) == layers | {"num_layers"}
     assert set(legal_keys("decoder", "flow_matching")) == flow | {"num_layers"}
-    assert set(legal_keys("decoder", "flow_matching_light")) == flow | {"num_body_layers", "num_head_layers"}
+    assert set(legal_keys("decoder", "flow_matching_light")) == light
+    assert set(legal_keys("decoder", "flow_matching_coarse")) == light | {"start_time"}
 
 
 class RoundingQuantizer(AbsQuantizer):

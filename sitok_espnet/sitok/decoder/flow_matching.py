@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sitok_espnet.sitok.decoder.abs_flow_matching import AbsFlowMatchingDecoder
+from sitok_espnet.sitok.decoder.abs_flow_matching import AbsFlowMatchingDecoder, FlowOptions
 
 
 class FlowMatchingDecoder(AbsFlowMatchingDecoder):
@@ -24,19 +24,13 @@ class FlowMatchingDecoder(AbsFlowMatchingDecoder):
         token_drop: float = 0.1,
         shortcut: bool = False,
         prompt: bool = False,
+        time_sampling: str = "uniform",
+        time_mean: float = 0.0,
+        time_std: float = 1.0,
+        loss_on: str = "velocity",
     ):
-        super().__init__(
-            mel_size,
-            condition_size,
-            num_layers,
-            hidden_size,
-            intermediate_size,
-            num_heads,
-            prediction,
-            token_drop,
-            shortcut,
-            prompt,
-        )
+        options = FlowOptions(prediction, token_drop, shortcut, prompt, time_sampling, time_mean, time_std, loss_on)
+        super().__init__(mel_size, condition_size, num_layers, hidden_size, intermediate_size, num_heads, options)
 
     def context(self, condition: Tensor, lengths: Tensor) -> Tensor:
         """The projected z_q itself."""

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from sitok_espnet.nn.llama import LlamaStack
-from sitok_espnet.sitok.decoder.abs_flow_matching import AbsFlowMatchingDecoder
+from sitok_espnet.sitok.decoder.abs_flow_matching import AbsFlowMatchingDecoder, FlowOptions
 
 
 class LightFlowMatchingDecoder(AbsFlowMatchingDecoder):
@@ -27,19 +27,13 @@ class LightFlowMatchingDecoder(AbsFlowMatchingDecoder):
         token_drop: float = 0.1,
         shortcut: bool = False,
         prompt: bool = False,
+        time_sampling: str = "uniform",
+        time_mean: float = 0.0,
+        time_std: float = 1.0,
+        loss_on: str = "velocity",
     ):
-        super().__init__(
-            mel_size,
-            condition_size,
-            num_head_layers,
-            hidden_size,
-            intermediate_size,
-            num_heads,
-            prediction,
-            token_drop,
-            shortcut,
-            prompt,
-        )
+        options = FlowOptions(prediction, token_drop, shortcut, prompt, time_sampling, time_mean, time_std, loss_on)
+        super().__init__(mel_size, condition_size, num_head_layers, hidden_size, intermediate_size, num_heads, options)
         self.body = LlamaStack(num_body_layers, hidden_size, intermediate_size, num_heads, causal=False)
 
     def context(self, condition: Tensor, lengths: Tensor) -> Tensor:

@@ -31,13 +31,15 @@ class EMACodebook(nn.Module):
         dim: d, width of an entry.
         decay: of the moving averages, 0.99 (DESIGN section 8).
         l2_normalize: entries live on the unit sphere.
+        decay_warmup: the decay grows from update to update, see :meth:`current_decay`.
     """
 
-    def __init__(self, size: int, dim: int, decay: float, l2_normalize: bool):
+    def __init__(self, size: int, dim: int, decay: float, l2_normalize: bool, decay_warmup: bool = True):
         super().__init__()
         if size < 2:
             raise SiTokError(f"quantizer_conf codebook_size must be at least 2, got {size}")
         self.decay = decay
+        self.decay_warmup = decay_warmup
         self.l2_normalize = l2_normalize
         self.register_buffer("entries", self._on_manifold(torch.randn(size, dim)))
         self.register_buffer("ema_count", torch.zeros(size))
@@ -95,13 +97,26 @@ class EMACodebook(nn.Module):
         count, total, pool = self._count, self._sum, self._take_pool()
         self._count = self._sum = None
         all_reduce_sum(count, total)
-        self.ema_count.lerp_(count, 1.0 - self.decay)
-        self.ema_sum.lerp_(total, 1.0 - self.decay)
+        decay = self.current_decay()
+        self.ema_count.lerp_(count, 1.0 - decay)
+        self.ema_sum.lerp_(total, 1.0 - decay)
         mass, size = self.ema_count.sum(), self.ema_count.numel()
         smoothed = (self.ema_count + LAPLACE) / (mass + size * LAPLACE) * mass
         self.entries.copy_(self._on_manifold(self.ema_sum / smoothed[:, None]))
         self.num_updates += 1
         self._revive(pool)
+
+    def current_decay(self) -> float:
+        """Decay of the coming update: ``min(decay, (1 + n) / (10 + n))`` after n updates, or ``decay`` from the start.
+
+        The encoder moves fast in its first updates. Averages that forget slowly stay where it was: the entries fall
+        behind, and their counts stay near the mean for hundreds of updates, so that nothing is revived (ours; the
+        growing decay is the usual one of averaged weights).
+        """
+        if not self.decay_warmup:
+            return self.decay
+        updates = self.num_updates.item()
+        return min(self.decay, (1.0 + updates) / (10.0 + updates))
 
     def _take_pool(self) -> Tensor:
         pool = torch.cat(self._pool) if self._pool else self.entries[:0]

@@ -17,6 +17,7 @@ class EMAVectorQuantizer(AbsEMAQuantizer):
         decay: of the codebook's moving averages.
         l2_normalize: latents and entries on the unit sphere; false in the paper's configurations, steadier in small
             ones (ours).
+        decay_warmup: the averages forget fast at first, see EMACodebook.
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class EMAVectorQuantizer(AbsEMAQuantizer):
         commitment: float = 0.25,
         decay: float = 0.99,
         l2_normalize: bool = False,
+        decay_warmup: bool = True,
     ):
         super().__init__(input_size, codebook_dim, commitment, l2_normalize)
-        self.codebook = EMACodebook(codebook_size, codebook_dim, decay, l2_normalize)
+        self.codebook = EMACodebook(codebook_size, codebook_dim, decay, l2_normalize, decay_warmup)
 
     @property
     def chain(self) -> Sequence[EMACodebook]:

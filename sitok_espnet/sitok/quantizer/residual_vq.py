@@ -21,6 +21,7 @@ class ResidualVectorQuantizer(AbsEMAQuantizer):
         decay: of the moving averages.
         l2_normalize: latents on the unit sphere before the first codebook; entries are free, because residuals have
             no fixed length (ours).
+        decay_warmup: the averages forget fast at first, see EMACodebook.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ResidualVectorQuantizer(AbsEMAQuantizer):
         commitment: float = 0.25,
         decay: float = 0.99,
         l2_normalize: bool = False,
+        decay_warmup: bool = True,
     ):
         super().__init__(input_size, codebook_dim, commitment, l2_normalize)
         sizes = [codebook_size] * num_codebooks if isinstance(codebook_size, int) else list(codebook_size)
@@ -40,7 +42,9 @@ class ResidualVectorQuantizer(AbsEMAQuantizer):
                 f"quantizer_conf: num_codebooks is {num_codebooks}, but codebook_size names {len(sizes)} sizes: give "
                 "one size for all codebooks, or one for each"
             )
-        self.codebooks = nn.ModuleList(EMACodebook(size, codebook_dim, decay, l2_normalize=False) for size in sizes)
+        self.codebooks = nn.ModuleList(
+            EMACodebook(size, codebook_dim, decay, l2_normalize=False, decay_warmup=decay_warmup) for size in sizes
+        )
 
     @property
     def chain(self) -> Sequence[EMACodebook]:
