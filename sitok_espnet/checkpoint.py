@@ -15,6 +15,7 @@ from torch import Tensor
 import sitok_espnet
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import PACKED_VOCODER
+from sitok_espnet.sampling import INFERENCE, packed_sampling
 from sitok_espnet.sitok.espnet_model import SiTokModel
 from sitok_espnet.sitok.slots import SLOTS, build_model
 
@@ -22,7 +23,6 @@ UNTRAINED = "untrained"
 PACKED_WEIGHTS = "model.pth"
 PACKED_STATISTICS = "feats_stats.npz"
 PACKED_PIECES = "bpe.model"
-INFERENCE = "inference_conf"  # of a packed model: its own default of solver steps
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,14 @@ def pack(
     vocoder: str | Path | None = None,
     half: bool = False,
     steps: int | None = None,
+    temperature: float | None = None,
 ) -> Path:
     """Write a folder that :func:`load_model` opens anywhere: config.yaml, weights, statistics, text pieces.
 
     ``vocoder``, an experiment directory of vocos_train, is packed into it and becomes the default of inference.
     ``half`` stores weights, the vocoder's too, as float16, half the size; the packed model is then the rounded one,
-    with a hash (and some codes) of its own. ``steps`` is how many solver steps suit the model, where that is not the
-    usual number: inference takes it where none is asked for.
+    with a hash (and some codes) of its own. ``steps`` and ``temperature`` are what suits the model, where that is not
+    the usual: inference takes them where none is asked for.
 
     It is made under a temporary name and moved into place. A folder that was packed before is replaced; anything else
     at that place is an error.
@@ -204,9 +205,9 @@ def pack(
     temporary = output.with_name(output.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    if steps is not None:
-        _check_steps(loaded.model, steps)
-        config[INFERENCE] = {"steps": steps}
+    defaults = {"steps": steps, "temperature": temperature}
+    if defaults := {name: value for name, value in defaults.items() if value is not None}:
+        config[INFERENCE] = _check_defaults(loaded.model, defaults)
     if config.get("normalize") is not None:
         shutil.copyfile(config["normalize_conf"]["stats_file"], temporary / PACKED_STATISTICS)
         config["normalize_conf"] = {**config["normalize_conf"], "stats_file": PACKED_STATISTICS}
@@ -232,11 +233,11 @@ def pack(
     return output
 
 
-def _check_steps(model: SiTokModel, steps: int) -> None:
-    if not model.decoder.iterative or steps < 1:
-        raise SiTokError(
-            f"{steps} solver steps cannot be the default of this model: at least 1, of an iterative decoder"
-        )
+def _check_defaults(model: SiTokModel, defaults: dict[str, Any]) -> dict[str, Any]:
+    if not model.decoder.iterative:
+        raise SiTokError(f"the decoder does not iterate: leave out the default of {', '.join(defaults)}")
+    checked = packed_sampling({INFERENCE: defaults})
+    return {name: getattr(checked, name) for name in defaults}
 
 
 def round_to_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

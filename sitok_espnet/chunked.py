@@ -101,7 +101,7 @@ def decode_in_chunks(
         num_samples = [len(item) * tokenizer.samples_per_token for item in codes]
     short = [index for index, item in enumerate(codes) if len(layout.windows(len(item))) == 1]
     prompts = check_prompts(tokenizer.model, prompt, codes)
-    options = {"steps": sampling.steps, "cfg_scale": sampling.cfg_scale, "seed": seed}
+    options = {**vars(sampling), "seed": seed}
     options["num_samples"] = [num_samples[index] for index in short]
     options["prompt"] = None if prompt is None else [prompt[index] for index in short]
     wavs = dict(zip(short, tokenizer.decode([codes[index] for index in short], **options), strict=True))

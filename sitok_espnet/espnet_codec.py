@@ -63,7 +63,7 @@ class SiTokCodec(AbsGANCodec):
     Args:
         model: experiment or packed directory, or a name of sitok_espnet.pretrained; None is the package's own.
         checkpoint: file name in it; None is the packed or best one.
-        steps, cfg_scale, seed: of decoding, see SiTok.decode.
+        steps, cfg_scale, seed, temperature: of decoding, see SiTok.decode.
         vocoder, vocoder_conf: see SiTok.from_pretrained.
 
     Raises:
@@ -79,6 +79,7 @@ class SiTokCodec(AbsGANCodec):
         seed: int = 0,
         vocoder: str | None = None,
         vocoder_conf: dict | None = None,
+        temperature: float | None = None,
     ) -> None:
         super().__init__()
         model = model or default_model()
@@ -86,7 +87,7 @@ class SiTokCodec(AbsGANCodec):
             raise SiTokError("codec_conf has no model: name the folder of a SiTok experiment or packed model")
         self.directory = locate(model)
         self._open = {"checkpoint": checkpoint, "vocoder": vocoder, "vocoder_conf": vocoder_conf}
-        self._decode = {"steps": steps, "cfg_scale": cfg_scale, "seed": seed}
+        self._decode = {"steps": steps, "cfg_scale": cfg_scale, "seed": seed, "temperature": temperature}
         self._warned = False
         meta = meta_info(self.directory)
         self.fs: int = meta["fs"]

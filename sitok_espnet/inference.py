@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from sitok_espnet.audio import check_sample_rate, check_waveform
-from sitok_espnet.checkpoint import INFERENCE, LoadedModel, load_model
+from sitok_espnet.checkpoint import LoadedModel, load_model
 from sitok_espnet.chunked import decode_in_chunks
 from sitok_espnet.computing import check_device, exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.pretrained import locate
 from sitok_espnet.prompts import Prompt, check_prompts, pad_prompts
-from sitok_espnet.sampling import sampling_options
+from sitok_espnet.sampling import packed_sampling, sampling_options, with_defaults
 from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.sitok.mel.config import MelConfig
 from sitok_espnet.sitok.randomness import utterance_noise
@@ -49,7 +49,7 @@ class SiTok:
         self.mel_config: MelConfig = self.model.feats_extract.config
         self.device = next(self.model.parameters()).device
         self.vocoder = vocoder.to(self.device).eval()
-        self.default_steps: int | None = (self.config.get(INFERENCE) or {}).get("steps")
+        self._packed = packed_sampling(self.config)
 
     @classmethod
     def from_pretrained(
@@ -205,6 +205,7 @@ class SiTok:
         num_samples: Sequence[int] | None = None,
         prompt: Sequence | None = None,
         chunk_seconds: float | None = None,
+        temperature: float | None = None,
     ) -> list[np.ndarray]:
         """Tokens to waveforms.
 
@@ -220,6 +221,8 @@ class SiTok:
                 prompt: true. Take it from another utterance of the speaker, never from the target.
             chunk_seconds: decode utterances that are longer in windows of about this length, in bounded memory
                 (sitok_espnet/chunked.py); None decodes them whole.
+            temperature: scale of that noise, 0 to 2; None is what the model was packed with, or 1 (a regression decoder
+                has no noise, and refuses a number).
 
         Returns:
             float32 (num_samples,) waveforms at `sample_rate`.
@@ -231,9 +234,9 @@ class SiTok:
         if num_samples is not None:
             self._check_num_samples(checked, num_samples)
         if chunk_seconds is not None:
-            sampling = self._sampling(steps, cfg_scale, seed)
+            sampling = self.sampling(steps, cfg_scale, seed, temperature)
             return decode_in_chunks(self, checked, chunk_seconds, num_samples, sampling, int(seed), prompt)
-        return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt), num_samples)
+        return self.vocode(self.decode_mel(checked, steps, cfg_scale, seed, prompt, temperature), num_samples)
 
     def decode_mel(
         self,
@@ -242,9 +245,10 @@ class SiTok:
         cfg_scale: float = 0.0,
         seed: int = 0,
         prompt: Sequence | None = None,
+        temperature: float | None = None,
     ) -> list[np.ndarray]:
         """Tokens to (kT, M) float32 natural-log mels; arguments as in decode."""
-        sampling = self._sampling(steps, cfg_scale, seed)
+        sampling = self.sampling(steps, cfg_scale, seed, temperature)
         checked = self._check_codes(codes)
         prompts = check_prompts(self.model, prompt, checked)
         longest = max((len(item) for item in checked), default=0)
@@ -264,7 +268,7 @@ class SiTok:
         sampling: SamplingConfig,
         prompts: Sequence[Prompt | None],
     ) -> list[np.ndarray]:
-        """One batch of checked codes (T, N), with prompts, and one draw (>= k * longest T, M) for all: (kT, M) mels."""
+        """One batch of checked codes (T, N), with prompts, one unscaled draw (>= k * longest T, M): (kT, M) mels."""
         k = self.stacking_factor
         with self._computing():
             padded, lengths = self._pad_codes(codes)
@@ -301,12 +305,19 @@ class SiTok:
         return wavs
 
     def resynthesize(self, wavs: Sequence, sample_rate: int, **options) -> list[np.ndarray]:
-        """analyze, then decode (with its options steps, cfg_scale, seed) to the same numbers of samples."""
+        """analyze, then decode (its options: steps, cfg_scale, seed, temperature) to the same numbers of samples."""
         if "num_samples" in options:
             raise SiTokError("resynthesize takes the lengths from the waveforms: leave num_samples out")
         checked = self._check_wavs(wavs, sample_rate)
         codes = self.analyze(checked, sample_rate)
         return self.decode(codes, num_samples=[len(wav) for wav in checked], **options)
+
+    def sampling(
+        self, steps: int | None = None, cfg_scale: float = 0.0, seed: int = 0, temperature: float | None = None
+    ) -> SamplingConfig:
+        """What the decoder is told for these options of decode, None filled in; SiTokError for bad ones."""
+        asked = sampling_options(steps, cfg_scale, seed, temperature)
+        return with_defaults(asked, self._packed, self.model.decoder.iterative)
 
     # ---------------------------------------------------------------- helpers
 
@@ -316,9 +327,6 @@ class SiTok:
         lower = self.dtype == torch.bfloat16
         with exact_inference(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=lower):
             yield
-
-    def _sampling(self, steps: int | None, cfg_scale: float, seed: int) -> SamplingConfig:
-        return sampling_options(self.default_steps if steps is None else steps, cfg_scale, seed)
 
     def _require_codes(self, verb: str) -> None:
         if not self.num_codebooks:

@@ -137,6 +137,16 @@ def test_lengths_repeatability_and_likeness(tiny_tokenizer, codes, seconds, voco
     assert np.abs(other - first[0]).max() > 1e-3
 
 
+def test_the_temperature_scales_the_noise_of_every_window(tiny_tokenizer, codes, monkeypatch):
+    options = {"chunk_seconds": 1.0, **FAST}
+    plain, same, half = (tiny_tokenizer.decode([codes], temperature=tau, **options)[0] for tau in (None, 1.0, 0.5))
+    np.testing.assert_array_equal(plain, same)
+    blocks = chunked.noise_blocks
+    monkeypatch.setattr(chunked, "noise_blocks", lambda *draw: (block / 2 for block in blocks(*draw)))
+    np.testing.assert_array_equal(half, tiny_tokenizer.decode([codes], **options)[0])
+    assert np.abs(half - plain).max() > 1e-3
+
+
 def test_vocoding_in_pieces_keeps_places_and_energy(tiny_tokenizer, monkeypatch):
     """The mel of speech, vocoded whole and in pieces: the same envelope, also across the seams."""
     wav = speech(6.0, seed=5)
@@ -239,6 +249,11 @@ def test_bad_chunk_seconds(tiny_tokenizer, codes, seconds):
 
 
 def test_bad_options_are_refused_in_chunks_too(tiny_tokenizer, codes):
-    for options, message in [({"steps": 0}, "steps"), ({"seed": -1}, "seed"), ({"num_samples": [5]}, "num_samples")]:
+    for options, message in [
+        ({"steps": 0}, "steps"),
+        ({"temperature": 3}, "temperature"),
+        ({"seed": -1}, "seed"),
+        ({"num_samples": [5]}, "num_samples"),
+    ]:
         with pytest.raises(SiTokError, match=message):
             tiny_tokenizer.decode([codes], chunk_seconds=1.0, **options)

@@ -92,6 +92,10 @@ def test_lengths_mark_padding_and_decoding_reads_it(codec, tokenizer):
         for row, wav in enumerate(alone):
             np.testing.assert_allclose(sound[row, 0, : len(wav)].numpy(), wav, atol=1e-5)
         assert not sound[1, 0, 1920 * own[1] :].any()
+    still = SiTokCodec(model=str(codec.directory), steps=STEPS, temperature=0).decode([codes[:, 0]])[0, 0]
+    expected = tokenizer.decode([codes[:, 0].T.numpy()], steps=STEPS, temperature=0)[0]
+    np.testing.assert_allclose(still.numpy(), expected, atol=1e-5)
+    assert np.abs(expected - alone[0]).max() > 1e-3
     full = codec.decode(codes.clamp(min=0))  # padding taken for codes is heard before it: why lengths are wanted
     assert (full[1, 0, : len(alone[1])] - torch.from_numpy(alone[1])).abs().max() > 1e-3
 

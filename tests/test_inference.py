@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+import yaml
 from experiment_dir import make_model_dir
 from speech_generator import speech
 
@@ -13,6 +14,7 @@ from sitok_espnet.checkpoint import pack
 from sitok_espnet.computing import exact_inference, make_batches
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 
 LENGTHS = [1, 1920, 1921, 5000, 24000, 40001, 72000]
 
@@ -193,6 +195,9 @@ def test_encode_refuses_bad_batch_seconds(tiny_tokenizer):
         ([np.zeros((3, 1), int)], {"num_samples": []}, "1 utterances but 0 lengths"),
         ([np.zeros((3, 1), int)], {"steps": 0}, "steps"),
         ([np.zeros((3, 1), int)], {"cfg_scale": -1.0}, "cfg_scale"),
+        ([np.zeros((3, 1), int)], {"temperature": 2.5}, "temperature must be a number from 0 to 2, or None, got 2.5"),
+        ([np.zeros((3, 1), int)], {"temperature": float("nan")}, "temperature"),
+        ([np.zeros((3, 1), int)], {"temperature": False}, "temperature"),
         ([np.zeros((3, 1), int)], {"seed": -1}, "seed"),
         ([np.zeros((3, 1), int)], {"seed": 1.5}, "seed"),
     ],
@@ -242,6 +247,43 @@ def test_from_pretrained_refuses(tmp_path, tiny_model_dir):
         SiTok.from_pretrained(tiny_model_dir, vocoder="wavenet")
 
 
+def test_the_temperature_is_of_the_noise(tiny_tokenizer, codes):
+    """1 is what it has always been; without noise no seed matters."""
+    few, options = codes[:2], {"steps": 2, "seed": 3}
+    plain = tiny_tokenizer.decode(few, **options)
+    for one, other in zip(plain, tiny_tokenizer.decode(few, temperature=1.0, **options), strict=True):
+        np.testing.assert_array_equal(one, other)
+    still = tiny_tokenizer.decode(few, temperature=0, **options)
+    other_seed = tiny_tokenizer.decode(few, temperature=0, steps=2, seed=4)
+    for one, other, third in zip(still, other_seed, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert np.abs(one - third).max() > 1e-3
+
+
+def test_a_packed_model_has_its_own_temperature(tiny_model_dir, codes, tmp_path):
+    usual = SiTok.from_pretrained(tiny_model_dir)
+    folder = pack(tiny_model_dir, tmp_path / "packed", temperature=np.float32(0.5))
+    packed = SiTok.from_pretrained(folder)
+    assert packed.config["inference_conf"] == {"temperature": 0.5} and packed.model_hash == usual.model_hash
+    mels = {tau: usual.decode_mel(codes[:1], 2, temperature=tau)[0] for tau in (None, 0.5, 1.0)}
+    np.testing.assert_array_equal(packed.decode_mel(codes[:1], 2)[0], mels[0.5])
+    np.testing.assert_array_equal(packed.decode_mel(codes[:1], 2, temperature=1.0)[0], mels[1.0])
+    np.testing.assert_array_equal(mels[None], mels[1.0])
+    assert packed.sampling() == SamplingConfig(16, 0.0, 0.5) and usual.sampling() == SamplingConfig(16, 0.0, 1.0)
+    with pytest.raises(SiTokError, match="inference_conf.*temperature must be a number from 0 to 2"):
+        pack(tiny_model_dir, tmp_path / "none", temperature=3.0)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("found", [{"step": 3}, [3], {"steps": 0}, {"temperature": True}])
+def test_bad_defaults_in_a_configuration_are_said(tiny_model_dir, tmp_path, found):
+    folder = pack(tiny_model_dir, tmp_path / "packed")
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | {"inference_conf": found}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(SiTokError, match=r"inference_conf in config\.yaml"):
+        SiTok.from_pretrained(folder)
+
+
 def test_a_packed_model_has_its_own_number_of_steps(tiny_model_dir, codes, tmp_path):
     packed = SiTok.from_pretrained(pack(tiny_model_dir, tmp_path / "packed", steps=3))
     usual = SiTok.from_pretrained(tiny_model_dir)
@@ -251,5 +293,5 @@ def test_a_packed_model_has_its_own_number_of_steps(tiny_model_dir, codes, tmp_p
     np.testing.assert_array_equal(mels[None], mels[16])
     assert not np.allclose(mels[3], mels[16])
     assert packed.model_hash == usual.model_hash
-    with pytest.raises(SiTokError, match="0 solver steps"):
+    with pytest.raises(SiTokError, match="inference_conf.*steps must be a whole number"):
         pack(tiny_model_dir, tmp_path / "none", steps=0)

@@ -6,6 +6,7 @@ from experiment_dir import make_model_dir
 from speech_generator import speech
 from tiny import TINY
 
+from sitok_espnet.checkpoint import pack
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
 
@@ -68,6 +69,12 @@ def test_regression_refuses_steps_guidance_and_prompts(tmp_path, wavs):
         tokenizer.decode(codes, steps=16)
     with pytest.raises(SiTokError, match="regression decoder has no guidance"):
         tokenizer.decode(codes, cfg_scale=0.5)
+    for options in ({"temperature": 1.0}, {"temperature": 0.0, "chunk_seconds": 0.1}):
+        with pytest.raises(SiTokError, match=r"regression decoder has no noise: leave temperature \(--temperature\)"):
+            tokenizer.decode(codes, **options)
+    for defaults in ({"steps": 4}, {"temperature": 0.5}):
+        with pytest.raises(SiTokError, match=f"does not iterate: leave out the default of {next(iter(defaults))}"):
+            pack(tmp_path / "exp", tmp_path / "packed", **defaults)
     with pytest.raises(SiTokError, match="trained without mel prompts.*prompt: true"):
         tokenizer.decode(codes, prompt=[(codes[0], np.zeros((12, 128)))])
 

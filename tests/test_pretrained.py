@@ -158,7 +158,8 @@ def test_the_models_of_this_repository_are_what_their_configurations_say():
     for name in names:
         tokenizer = SiTok.from_pretrained(name, vocoder_conf={"iterations": 1})
         assert tokenizer.model_hash == tokenizer.config["model_hash"] and f"## {name}" in card
-        assert str(tokenizer.default_steps) == str((tokenizer.config.get("inference_conf") or {}).get("steps"))
+        packed = {"steps": 16, "temperature": 1.0} | tokenizer.config.get("inference_conf", {})
+        assert vars(tokenizer.sampling()) == {"cfg_scale": 0.0, **packed}
         wav = speech(2.0, seed=1)
         (codes,) = tokenizer.encode([wav], 24000)
         assert codes.shape == (tokenizer.num_tokens(48000), tokenizer.num_codebooks)

@@ -19,10 +19,13 @@ def main(cmd=None) -> int:
     parser.add_argument(
         "--steps", type=int, default=None, help="solver steps that inference takes by default (else 16)"
     )
+    parser.add_argument("--temperature", type=float, default=None, help="scale of the initial noise, likewise (else 1)")
     parser.add_argument("--output_dir", required=True)
     args = parser.parse_args(cmd)
     try:
-        packed = pack(args.model, args.output_dir, args.checkpoint, args.vocoder, args.half, args.steps)
+        packed = pack(
+            args.model, args.output_dir, args.checkpoint, args.vocoder, args.half, args.steps, args.temperature
+        )
         print(f"packed into {packed}")
     except SiTokError as error:
         print(f"sitok_pack: error: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Class SiTokTTS: text and a prompt to speech, through tokens (PAPER section 4; interface ours)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,7 @@ class SiTokTTS:
         seeds: Sequence[int],
         steps: int | None = None,
         cfg_scale: float = 0.0,
+        decoder_temperature: float | None = None,
     ) -> list[Spoken]:
         """Synthesize one batch.
 
@@ -105,16 +106,17 @@ class SiTokTTS:
             prompts: whose voice, for each text; None lets the model choose.
             sampling: of the tokens; see also `frames`.
             seeds: one a text; draws and noise depend on nothing else.
-            steps, cfg_scale: of the tokenizer's decoder (SiTok.decode).
+            steps, cfg_scale, decoder_temperature: of the tokenizer's decoder (SiTok.decode; its ``temperature``).
 
         Raises:
             SiTokError: an empty text, or characters that the text pieces do not have.
         """
+        decoding = {"steps": steps, "cfg_scale": cfg_scale, "temperature": decoder_temperature}
         before = time.perf_counter()
         results = self.generate(texts, prompts, sampling, seeds)
         self.seconds.lm += time.perf_counter() - before
         return [
-            Spoken(self._sound(result, seed, steps, cfg_scale), result.codes, result.status)
+            Spoken(self._sound(result, seed, decoding), result.codes, result.status)
             for result, seed in zip(results, seeds, strict=True)
         ]
 
@@ -129,11 +131,11 @@ class SiTokTTS:
         """Frames of tokens in that time, rounded up: for TokenSampling's bounds."""
         return frames_of(seconds, self.tokenizer.frame_rate)
 
-    def _sound(self, result: Generated, seed: int, steps: int | None, cfg_scale: float) -> np.ndarray:
+    def _sound(self, result: Generated, seed: int, decoding: Mapping) -> np.ndarray:
         if result.status == EMPTY:
             return np.empty(0, dtype=np.float32)
         before = time.perf_counter()
-        mels = self.tokenizer.decode_mel([result.codes], steps, cfg_scale, seed)
+        mels = self.tokenizer.decode_mel([result.codes], seed=seed, **decoding)
         decoded = time.perf_counter()
         (wav,) = self.tokenizer.vocode(mels)
         self.seconds.decoder += decoded - before

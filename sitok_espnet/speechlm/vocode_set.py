@@ -38,6 +38,7 @@ class Decoding:
     steps: int | None = None
     cfg_scale: float = 0.0
     seed: int = 0
+    temperature: float | None = None
 
 
 def read_rows(data_dir: Path, generated: Path, codes_hash: str) -> dict[str, dict[str, np.ndarray]]:
@@ -88,7 +89,8 @@ def vocode_set(
         settings = {
             "model_hash": tokenizer.model_hash,
             "vocoder": tokenizer.vocoder.identity,
-            **vars(decoding),
+            "seed": decoding.seed,
+            **vars(tokenizer.sampling(**vars(decoding))),
             CODES: hash_codes(codes),
             "device": str(tokenizer.device),
             "threads": torch.get_num_threads(),
@@ -124,7 +126,7 @@ def _decode(
     if not len(codes):
         return np.zeros(int(SILENCE * tokenizer.sample_rate), dtype=np.float32), None
     start = time.perf_counter()
-    mels = tokenizer.decode_mel([codes], decoding.steps, decoding.cfg_scale, decoding.seed)
+    mels = tokenizer.decode_mel([codes], **vars(decoding))
     decoded = time.perf_counter()
     (wav,) = tokenizer.vocode(mels, [samples] if samples else None)
     done = time.perf_counter()

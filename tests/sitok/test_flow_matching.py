@@ -128,6 +128,27 @@ def test_sixteen_steps_unless_asked_otherwise(monkeypatch):
 
 @pytest.mark.parametrize("name", ITERATIVE)
 @pytest.mark.parametrize("prediction", ["velocity", "x"])
+def test_the_temperature_scales_what_the_solver_starts_from(name, prediction, monkeypatch):
+    decoder, batch = small(name, prediction=prediction), batch_of([5])
+    noise = torch.randn(1, 5, 8)
+
+    def sample(noise, *sampling):
+        return decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(*sampling))
+
+    plain = sample(noise, 3)
+    assert torch.equal(plain, sample(noise, 3, 0.0, 1.0)) and torch.equal(plain, sample(noise, 3, 0.0, 1))
+    half = sample(noise, 3, 0.0, 0.5)
+    assert torch.equal(half, sample(noise / 2, 3)) and not torch.allclose(half, plain, atol=1e-2)
+    assert torch.equal(half, sample(noise, 3, 0.0, np.float32(0.5)))
+    assert torch.equal(sample(noise, 3, 0.0, 0), sample(torch.zeros_like(noise), 3))
+    predict, seen = decoder.predict, []
+    monkeypatch.setattr(decoder, "predict", lambda *a: seen.append(a[0]) or predict(*a))
+    sample(noise, 1, 0.0, 0.25)
+    assert torch.equal(seen[0], noise / 4)
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+@pytest.mark.parametrize("prediction", ["velocity", "x"])
 def test_sample_does_not_depend_on_padding(name, prediction):
     decoder, batch = small(name, prediction=prediction), batch_of([5, 3])
     noise = torch.randn(2, 5, 8)
@@ -197,8 +218,17 @@ def test_guidance_is_a_finite_number(scale):
         SamplingConfig(cfg_scale=scale)
 
 
+@pytest.mark.parametrize("temperature", [-0.1, 2.1, float("nan"), float("inf"), True, "1", torch.tensor(1.0)])
+def test_the_temperature_is_a_number_from_0_to_2(temperature):
+    with pytest.raises(ValueError, match="temperature must be a number from 0 to 2, or None, got"):
+        SamplingConfig(temperature=temperature)
+
+
 def test_numbers_of_numpy_are_numbers():
-    assert SamplingConfig(np.int64(3), np.float32(0.5)).num_steps == 3
+    config = SamplingConfig(np.int64(3), np.float32(0.5), np.float64(2))
+    assert config == SamplingConfig(3, 0.5, 2.0) and config.num_steps == 3 and config.noise_scale == 2
+    assert {type(value) for value in vars(config).values()} == {int, float}
+    assert SamplingConfig().noise_scale == 1
 
 
 def test_training_draws_repeat_with_the_seed_and_differ_between_steps_and_ranks(monkeypatch):

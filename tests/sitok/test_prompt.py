@@ -90,6 +90,10 @@ def test_the_prompt_is_put_back_at_every_evaluation(name, prediction, monkeypatc
     for x_t in seen:
         assert torch.equal(x_t[0, :2], batch.target[0, :2])
         assert not torch.isclose(x_t[0, 2:], batch.target[0, 2:]).all(-1).any()
+    seen.clear()
+    decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(1, 0.0, 0.5), prompt)
+    assert torch.equal(seen[0][0, :2], batch.target[0, :2])  # the temperature is of the noise alone
+    assert torch.equal(seen[0][0, 2:], noise[0, 2:] / 2) and torch.equal(seen[0][1], noise[1] / 2)
     without = decoder.sample(batch.quantized, batch.lengths, noise, SamplingConfig(3, 0.5))
     assert not torch.allclose(got[0, 2:], without[0, 2:], atol=1e-2)
     torch.testing.assert_close(got[1, :4], without[1, :4])

@@ -40,7 +40,9 @@ def test_it_has_ordinary_norms_and_sees_the_future():
     assert not torch.allclose(before[:, 0], sample(decoder, batch, None)[:, 0])
 
 
-@pytest.mark.parametrize("sampling, message", [((16,), "steps"), ((None, 0.5), "cfg_scale")])
+@pytest.mark.parametrize(
+    "sampling, message", [((16,), "steps"), ((None, 0.5), "cfg_scale"), ((None, 0.0, 1.0), "temperature")]
+)
 def test_what_belongs_to_iterative_decoders_is_refused(sampling, message):
     decoder, batch = small("regression"), batch_of([5])
     assert not decoder.iterative and not decoder.takes_prompt

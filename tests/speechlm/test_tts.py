@@ -40,10 +40,14 @@ def test_speaking_with_and_without_a_prompt(lm_dir, tiny_tokenizer):
     np.testing.assert_allclose(alone.wav, spoken[1].wav, atol=1e-4)
     expected = tiny_tokenizer.decode([alone.codes], steps=2, seed=2)[0]
     np.testing.assert_allclose(alone.wav, expected, atol=1e-4)
+    (still,) = tts.speak(["five"], [None], seeds=[2], decoder_temperature=0, **options)
+    np.testing.assert_array_equal(still.codes, alone.codes)
+    expected = tiny_tokenizer.decode([alone.codes], steps=2, temperature=0)[0]
+    np.testing.assert_allclose(still.wav, expected, atol=1e-4)
     other = tts.speak(["three four"], [None], seeds=[1], **options)[0]
     assert other.codes.shape != spoken[0].codes.shape or (other.codes != spoken[0].codes).any()
     seconds = tts.seconds
-    assert seconds.speech == pytest.approx(sum(len(r.wav) for r in (*spoken, alone, other)) / 24000)
+    assert seconds.speech == pytest.approx(sum(len(r.wav) for r in (*spoken, alone, still, other)) / 24000)
     assert min(seconds.lm, seconds.decoder, seconds.vocoder) > 0
 
 

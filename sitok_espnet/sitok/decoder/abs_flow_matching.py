@@ -284,15 +284,15 @@ class AbsFlowMatchingDecoder(AbsDecoder):
         sampling: SamplingConfig,
         prompt: MelPrompt | None = None,
     ) -> Tensor:
-        """Integrate from noise at t = 0 to the mel at t = 1 in equal Euler steps, with token CFG.
+        """Integrate from ``tau noise`` at t = 0 to the mel at t = 1 in equal Euler steps, with token CFG.
 
-        The clean prompt is put back before every evaluation. A shortcut decoder is told the size of the steps.
+        The clean prompt, unscaled, is put back before every evaluation. A shortcut decoder is told the steps' size.
         """
         if prompt is not None and not self.prompt:
             raise SiTokError("this decoder was trained without mel prompts (decoder_conf prompt: false)")
         nobody = torch.zeros_like(lengths, dtype=torch.bool)
         given = self.conditioning(quantized, lengths, nobody)
-        start = self.start(given, noise)
+        start = self.start(given, sampling.noise_scale * noise)
         if sampling.cfg_scale != 0:
             null = self.conditioning(quantized, lengths, ~nobody).context
         size = None
@@ -309,4 +309,5 @@ class AbsFlowMatchingDecoder(AbsDecoder):
             # Both parametrisations are linear in the prediction: guiding x is guiding the velocity.
             return conditional + sampling.cfg_scale * (conditional - unconditional)
 
-        return (euler_velocity if self.prediction == "velocity" else euler_x)(guided, start, sampling.num_steps)
+        solve = euler_velocity if self.prediction == "velocity" else euler_x
+        return solve(guided, start, sampling.num_steps)

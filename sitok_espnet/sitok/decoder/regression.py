@@ -54,11 +54,13 @@ class RegressionDecoder(AbsDecoder):
         sampling: SamplingConfig,
         prompt: MelPrompt | None = None,
     ) -> Tensor:
-        """The mel; ``noise`` is not used. SiTokError for steps, guidance or a prompt that were asked for."""
+        """The mel; ``noise`` is not used. SiTokError for steps, guidance, a temperature or a prompt asked for."""
         if sampling.steps is not None:
             raise SiTokError("a regression decoder has no solver steps: leave steps (--steps) out")
         if sampling.cfg_scale != 0:
             raise SiTokError("a regression decoder has no guidance: leave cfg_scale (--cfg_scale) out, or 0")
+        if sampling.temperature is not None:
+            raise SiTokError("a regression decoder has no noise: leave temperature (--temperature) out")
         if prompt is not None:
             raise SiTokError("a regression decoder takes no mel prompt: leave it out")
         return self.predict(quantized, lengths)
