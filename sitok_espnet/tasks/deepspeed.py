@@ -62,6 +62,10 @@ def disagreements(config: Mapping[str, Any], training: Mapping[str, Any]) -> lis
     compare("gradient_accumulation_steps", config.get("gradient_accumulation_steps", 1), "what it must be", 1)
     compare("gradient_accumulation_steps", config.get("gradient_accumulation_steps", 1), "accum_grad",
             training.get("accum_grad", 1))  # fmt: skip
+    if training.get("weight_average_decay") is not None:
+        found.append(
+            "weight_average_decay is set, but averages of weights hang on the task's own optimizer: leave it out"
+        )
     if "train_batch_size" in config:
         found.append("train_batch_size would fix the number of GPUs: batches are those of batch_type and batch_bins")
     compare("gradient_clipping", config.get("gradient_clipping", 0.0), "grad_clip", training.get("grad_clip", 5.0))

@@ -12,7 +12,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.preprocessor import CommonPreprocessor
 from espnet2.utils import config_argparse
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import str2bool, str_or_none
+from espnet2.utils.types import float_or_none, str2bool, str_or_none
 
 from sitok_espnet.augment import Augmentation, SpeechPreprocessor
 from sitok_espnet.errors import SiTokError
@@ -22,12 +22,15 @@ from sitok_espnet.sitok.slots import build_model
 from sitok_espnet.tasks.checks import check_init_param, check_statistics
 from sitok_espnet.tasks.deepspeed import prepare_for_deepspeed
 from sitok_espnet.tasks.slot_arguments import SlotArgumentParser, slot_choices
+from sitok_espnet.tasks.trainer import SiTokTrainer
+from sitok_espnet.tasks.weight_average import WeightAverage
 
 
 class SiTokTask(AbsTask):
     """``python -m sitok_espnet.bin.sitok_train``; the slots are listed in ``sitok_espnet/sitok/slots.py``."""
 
     num_optimizers = 1
+    trainer = SiTokTrainer
     class_choices_list = slot_choices()
 
     @classmethod
@@ -61,6 +64,12 @@ class SiTokTask(AbsTask):
             default={},
             help="changes of the training speech, off by default: effect -> its options, as in "
             "'speed: {minimum: 0.85, maximum: 1.2}' (effects and options: sitok_espnet/augment.py)",
+        )
+        group.add_argument(
+            "--weight_average_decay",
+            type=float_or_none,
+            default=None,
+            help="decay of a moving average of the decoder's weights; the average is validated, saved and packed",
         )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
@@ -126,8 +135,14 @@ class SiTokTask(AbsTask):
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimizer; each of its steps also moves the codebook, once, whatever the gradient accumulation."""
+        """ESPnet's optimizer; each of its steps also moves the codebook, once, whatever the gradient accumulation.
+
+        With ``--weight_average_decay`` it moves an average of the decoder's weights too. Encoder and quantizer stay as
+        they are trained: the codebook follows the encoder itself, and tokens need the two to fit.
+        """
         optimizers = super().build_optimizers(args, model)
         for optimizer in optimizers:
             optimizer.register_step_post_hook(lambda *_: model.quantizer.update_codebook())
+            if args.weight_average_decay is not None:
+                WeightAverage(optimizer, model.decoder.parameters(), args.weight_average_decay)
         return optimizers
