@@ -104,7 +104,7 @@ write_run_sh() {
 
 # train EXPERIMENT STAGE MODULE OPTION ...: train or resume; EXPERIMENT/train.done says that it has ended, and when.
 train() {
-    local exp=$1 number=$2 module=$3 launcher=${cuda_cmd} done_file=$1/train.done
+    local exp=$1 number=$2 module=$3 launcher=${cuda_cmd} done_file=$1/train.done follower
     shift 3
     [ "${ngpu}" -gt 0 ] || launcher=${train_cmd}
     if [ "${ngpu}" -gt 0 ] && [ "${cmd_backend}" = local ] && ! command -v nvidia-smi >/dev/null; then
@@ -115,11 +115,16 @@ train() {
     [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
     write_run_sh "${exp}/run.sh" "${number}"
     log "training; to follow it: tail -f ${PWD}/${exp}/train.log"
+    rm -f "${exp}/train.log" # of an earlier run: the new one is followed from its beginning
+    "${SITOK_ROOT}/local/follow_training.py" "${exp}/train.log" $$ & # a line an epoch
+    follower=$!
     # shellcheck disable=SC2086 # options in one string
     ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${exp}/train.log" \
         --ngpu "${ngpu}" --num_nodes "${num_nodes}" --init_file_prefix "${exp}/.dist_init_" \
         --multiprocessing_distributed true -- \
         ${python} -m "${module}" --resume true --output_dir "${exp}" "$@"
+    kill "${follower}" 2>/dev/null || true # it reads to the end first
+    wait "${follower}" || true
     # DeepSpeed leaves a folder an epoch, and no weights that anything else reads.
     ! compgen -G "${exp}/checkpoint_*/latest" >/dev/null || ${python} -m sitok_espnet.bin.deepspeed_weights "${exp}"
     if [ -e "${done_file}.before" ] && [ -z "$(find "${exp}" -maxdepth 1 -name "checkpoint*" -newer "${done_file}.before")" ]; then
