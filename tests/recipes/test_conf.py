@@ -46,7 +46,14 @@ def test_every_ablation_of_the_paper_has_its_group():
     papers = (
         "loss size lambda_ctc codebook_size codebooks codebook_dim quantizer frame_rate cfg decoder ctc_depth".split()
     )
-    assert {name.split("/")[0] for name in ROWS} == {*papers, "prediction", "steps", "ctc_codebooks", "seed"}
+    assert {name.split("/")[0] for name in ROWS} == {
+        *papers,
+        "prediction",
+        "steps",
+        "temperature",
+        "ctc_codebooks",
+        "seed",
+    }
     assert len(BASES["mini"]) >= 3
 
 
