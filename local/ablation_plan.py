@@ -28,7 +28,7 @@ MEL_RATE = Fraction(50)  # frames a second
 CONFIG, NOTES = "train_config.yaml", "ablation.json"
 # Options of run.sh that say where and how fast a stage runs, and those that matter from stage 7 on.
 HOW = frozenset("ngpu nj inference_nj num_nodes gpu_inference python downloads".split())
-SCORING = frozenset("test_sets inference_model vocoder_config vocoder_args steps cfg_scale".split())
+SCORING = frozenset("test_sets inference_model vocoder_config vocoder_args steps temperature cfg_scale".split())
 # What the rows take for granted of base + scale (conf/ablation/README.md): slot or option, its value.
 ASSUMED = {"quantizer": "ema_vq", "decoder": "flow_matching", "model_conf.stacking_factor": 4}
 

@@ -14,7 +14,7 @@ from sitok_espnet.errors import SiTokError
 SCALES = "scale"  # the folder beside the groups
 MERGED = ("scale", "keep", "at")  # notes that merge_config.py reads
 READ = ("title", "paper", "paper_note", "after", "inference")
-INFERENCE = ("cfg_scale", "steps")
+INFERENCE = ("cfg_scale", "steps", "temperature")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Row:
         paper: the paper's numbers of this row: wer, sim, asr (WER of the LLM recogniser), in its units.
         paper_note: where those are of something else than this row: of what; the table marks them.
         after: the training before this one, or None.
-        inference: ``cfg_scale`` and ``steps`` where they differ from the recipe's.
+        inference: ``cfg_scale``, ``steps`` and ``temperature`` where they differ from the recipe's.
     """
 
     name: str

@@ -6,7 +6,7 @@
 update_step_curve() {
     local folder=$1 data_dir=$2 exp of settings words=() index
     shift 2
-    local opts=("${curve_opts[@]}" "${vocoder_opts[@]}" "$@")
+    local opts=("${curve_opts[@]}" "${vocoder_opts[@]}" ${temperature:+--temperatures "${temperature}"} "$@")
     read -ra words <<<"${synth_args}"
     for index in "${!words[@]}"; do # the same vocoder and noise as in the score table
         case ${words[index]} in

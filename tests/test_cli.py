@@ -67,8 +67,9 @@ def test_encode_and_decode_equal_the_api(run, corpus, tiny_tokenizer, tmp_path):
         for item, expected in zip(items, codes, strict=True):
             np.testing.assert_array_equal(seen[item.utt], expected)
 
-    expected = tiny_tokenizer.decode(codes, steps=2, cfg_scale=1.5, seed=5, num_samples=[len(w) for w in wavs])
-    options = ["--cfg_scale", "1.5", "--seed", "5", *FAST]
+    asked = {"steps": 2, "cfg_scale": 1.5, "seed": 5, "temperature": 0.5}
+    expected = tiny_tokenizer.decode(codes, num_samples=[len(w) for w in wavs], **asked)
+    options = ["--cfg_scale", "1.5", "--seed", "5", "--temperature", "0.5", *FAST]
     run("decode", tmp_path / "tok" / "tokens.ark", "-o", tmp_path / "a", *options)
     run("decode", tmp_path / "set", "-o", tmp_path / "b", *options)
     run("resynth", corpus / "wav", "-o", tmp_path / "c", *options)
@@ -173,6 +174,8 @@ def test_resynthesis_does_not_overwrite_its_input(run, corpus, tmp_path):
         (["encode", "WAV", "-o", "WAV"], "is a file"),
         (["decode", "absent.ark", "-o", "out"], "absent.ark: no such token file"),
         (["resynth", "WAV", "-o", "out", "--steps", "0"], "steps"),
+        (["resynth", "WAV", "-o", "out", "--temperature", "2.01"], "temperature must be a number from 0 to 2"),
+        (["resynth", "WAV", "-o", "out", "--temperature", "nan"], "temperature must be a number from 0 to 2"),
         (["resynth", "WAV", "-o", "out", "--seed", "-1"], "seed"),
         (["resynth", "WAV", "-o", "out", "--vocoder", "wavenet"], "unknown vocoder 'wavenet'"),
         (["resynth", "WAV", "-o", "out", "--vocoder_conf", "iterations"], "expected KEY=VALUE"),
@@ -193,6 +196,7 @@ def test_a_regression_model_decodes_without_steps_and_refuses_them(run, corpus, 
     words = ["resynth", read_scp(corpus / "wav.scp")[0].location, "-o", tmp_path / "out", "--model", model]
     words += ["--vocoder_conf", "iterations=1"]
     assert "no solver steps" in run(*words, "--steps", "16", fails=True)
+    assert "has no noise: leave temperature (--temperature) out" in run(*words, "--temperature", "1", fails=True)
     assert not (tmp_path / "out").exists()
     run(*words)
     assert len(names(tmp_path / "out")) == 1

@@ -45,7 +45,7 @@ def decode_to_files(
     tokenizer: SiTok, items: Sequence[tuple[str, np.ndarray, int]], output: Path, args: argparse.Namespace
 ) -> None:
     """(utt, codes, num_samples) to output/<utt>.wav, a batch in memory at a time."""
-    options = {name: getattr(args, name) for name in ("steps", "cfg_scale", "seed", "chunk_seconds")}
+    options = {name: getattr(args, name) for name in ("steps", "cfg_scale", "temperature", "seed", "chunk_seconds")}
     with tqdm(total=len(items), unit="utt", desc="decode") as bar:
         for part in _portions(items, DECODE_BATCH_SECONDS * float(tokenizer.frame_rate)):
             wavs = tokenizer.decode([c for _, c, _ in part], num_samples=[n for _, _, n in part], **options)

@@ -122,7 +122,7 @@ def get_parser() -> argparse.ArgumentParser:
     tts.add_argument("--resample", action="store_true", help="convert the prompt's sampling rate instead of refusing")
     add_sampling(tts)
     _add_model(tts)
-    _add_decoder(tts, whole=True)
+    _add_decoder(tts, whole=True, temperature="decoder_temperature")  # --temperature is of the language model
     tts.set_defaults(module="sitok_espnet.bin.tts")
 
     report = verbs.add_parser(
@@ -171,12 +171,18 @@ def _add_audio(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_seconds", type=float, default=120.0, help="audio in a batch (default: %(default)s)")
 
 
-def _add_decoder(parser: argparse.ArgumentParser, whole: bool = False) -> None:
-    """``whole``: the verb decodes short utterances, never in windows."""
+def _add_decoder(parser: argparse.ArgumentParser, whole: bool = False, temperature: str = "temperature") -> None:
+    """``whole``: the verb decodes short utterances, never in windows. ``temperature``: that option's name."""
     parser.add_argument(
         "--steps", type=int, help="solver steps (default: the packed model's own, or 16; a regression decoder has none)"
     )
     parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance, 0 is off (default: %(default)s)")
+    parser.add_argument(
+        f"--{temperature}",
+        type=float,
+        metavar="TAU",
+        help="scale of the decoder's initial noise, 0 to 2 (default: the packed model's own, or 1)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     if not whole:
         parser.add_argument(

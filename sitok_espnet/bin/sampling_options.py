@@ -8,7 +8,9 @@ from sitok_espnet.errors import SiTokError
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """The fields of TokenSampling, its bounds in seconds."""
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 takes the best (default: %(default)s)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="of the tokens, 0 takes the best (default: %(default)s)"
+    )
     parser.add_argument("--top_k", type=int, help="draw of so many best codes (default: of all)")
     parser.add_argument(
         "--top_p", type=float, default=1.0, help="draw of the best codes with this share (default: %(default)s)"

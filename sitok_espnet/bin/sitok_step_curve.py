@@ -1,4 +1,4 @@
-"""Quality and speed of decoding against the number of solver steps, before and after refinement (stage 8)."""
+"""Quality and speed of decoding against solver steps and temperature, before and after refinement (stage 8)."""
 
 import argparse
 import sys
@@ -23,6 +23,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", required=True, help="wav.scp, formatted by stage 2, and text if there is any")
     parser.add_argument("--output_dir", required=True, help="for STEPS.md, steps.json and steps.png")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of solver steps")
+    parser.add_argument(
+        "--temperatures",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="TAU",
+        help="scales of the initial noise, each with all numbers of steps; the others are compared with the first",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the bootstrap")
     parser.add_argument("--metrics", nargs="+", default=["mel", "stoi"], metavar="METRIC", help="as of sitok_score")
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
@@ -77,7 +85,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         if name in models:
             raise SiTokError(f"--model {model}: another model is called {name} too: give folders with different names")
         models[name] = tokenizer
-    curve = measure_curve(models, inputs, args.steps, metrics, texts, args.seed)
+    curve = measure_curve(models, inputs, args.steps, metrics, texts, args.seed, args.temperatures)
     results = {
         "data": {"utterances": len(inputs), "seed": args.seed, **vocoder},
         "bootstrap": {

@@ -25,7 +25,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", required=True, help="directory with wav.scp, formatted by stage 2")
     parser.add_argument("--output_dir", required=True, help="evaluation directory to fill")
     parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="which ones; default: all")
-    parser.add_argument("--steps", type=int, default=16, help="solver steps of the decoder")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="solver steps of the decoder; default: the packed model's own, or 16"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=None, help="scale of its initial noise; default: the model's own, or 1"
+    )
     parser.add_argument("--cfg_scale", type=float, default=1.0, help="token guidance of reconstruction_cfg")
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the choice of other tokens")
     parser.add_argument("--device", default="cpu", help="torch device")
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = open_model(folder, args.checkpoint)
     earlier = [parse_earlier(pair, lambda model: open_model(*split_checkpoint(model))) for pair in args.earlier]
     untrained = functools.partial(open_model, folder, "untrained")
-    shop = Workshop(inputs, tokenizer, untrained, args.steps, args.cfg_scale, args.seed)
+    shop = Workshop(inputs, tokenizer, untrained, args.steps, args.cfg_scale, args.seed, args.temperature)
     card = ModelCard(
         checkpoint=args.checkpoint or "default",
         model_hash=tokenizer.model_hash,

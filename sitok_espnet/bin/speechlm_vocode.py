@@ -17,6 +17,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", type=Path, required=True, help="gets a folder a row")
     parser.add_argument("--steps", type=int, help="solver steps of the decoder (default: the model's own)")
     parser.add_argument("--cfg_scale", type=float, default=0.0, help="token guidance (default: %(default)s)")
+    parser.add_argument(
+        "--temperature", type=float, help="scale of the decoder's initial noise (default: the model's own)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--vocoder", help="griffin_lim, or vocos (default: the packed one, or griffin_lim)")
@@ -44,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
     )
     rows = read_rows(args.data_dir, args.generated, tokenizer.codes_hash)
     samples = {utt: int(count) for utt, count in read_transcripts(args.data_dir / "utt2num_samples").items()}
-    vocode_set(tokenizer, rows, args.output_dir, Decoding(args.steps, args.cfg_scale, args.seed), samples)
+    decoding = Decoding(args.steps, args.cfg_scale, args.seed, args.temperature)
+    vocode_set(tokenizer, rows, args.output_dir, decoding, samples)
 
 
 if __name__ == "__main__":

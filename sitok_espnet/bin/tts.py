@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
             "--max_length_ratio is of the prompt's speaking rate: give --prompt and --prompt_text, or leave it"
         )
     # A bad option is better said before the models are opened.
-    sampling_options(args.steps, args.cfg_scale, args.seed)
+    sampling_options(args.steps, args.cfg_scale, args.seed, args.decoder_temperature)
     format_of(args.output)
     recording = read_audio(args.prompt) if args.prompt else None
     loaded = load_speech_lm(args.lm, args.lm_checkpoint, args.device)
@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         if args.resample:
             wav, rate = resample(wav, rate, tts.tokenizer.sample_rate), tts.tokenizer.sample_rate
         prompt = tts.make_prompt(wav, rate, args.prompt_text)
-    (spoken,) = tts.speak([args.text], [prompt], sampling, [args.seed], args.steps, args.cfg_scale)
+    decoding = {"steps": args.steps, "cfg_scale": args.cfg_scale, "decoder_temperature": args.decoder_temperature}
+    (spoken,) = tts.speak([args.text], [prompt], sampling, [args.seed], **decoding)
     if spoken.status == EMPTY:
         Path(args.output).unlink(missing_ok=True)  # an older result would look like this one
         print("sitok tts: empty: the model ended before it said anything, nothing is written", file=sys.stderr)

@@ -12,6 +12,7 @@ import numpy as np
 from sitok_espnet.chunked import token_layout
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.inference import SiTok
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 
 CHUNK_SECONDS = 1.0  # of the first chunk, without its look-ahead
 
@@ -37,9 +38,7 @@ def describe(tokenizer: SiTok) -> dict:
     return {"chunk_seconds": CHUNK_SECONDS, "audio_seconds": needed, "not_run": reasons}
 
 
-def time_first(
-    tokenizer: SiTok, wav: np.ndarray, steps: int | None, seed: int, temperature: float | None = None
-) -> dict[str, float | None]:
+def time_first(tokenizer: SiTok, wav: np.ndarray, sampling: SamplingConfig, seed: int) -> dict[str, float | None]:
     """Seconds of computing for ``first_token`` and ``first_audio`` of samples (S,); None where S is too short.
 
     The first token: a stream is opened and given just the samples that complete it. The first audio: the samples of the
@@ -59,7 +58,7 @@ def time_first(
         start = time.perf_counter()
         codes = tokenizer.analyze([wav[: needed["first_audio"]]], tokenizer.sample_rate)[0]
         chunk = codes[: layout.chunk + layout.after]
-        mel = tokenizer.decode_mel([chunk], steps, 0.0, seed, temperature=temperature)[0]
+        mel = tokenizer.decode_mel([chunk], seed=seed, **vars(sampling))[0]
         samples = (layout.chunk + layout.fade) * tokenizer.samples_per_token
         tokenizer.vocode([mel], [samples])
         seconds["first_audio"] = time.perf_counter() - start

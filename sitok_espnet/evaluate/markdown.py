@@ -24,9 +24,11 @@ def cell_text(cell: Mapping, decimals: int) -> str:
     return text + (f" ({excluded} excluded)" if excluded else "")
 
 
-def steps_text(steps: int | None) -> str:
-    """Solver steps in words; None is a decoder that does not iterate."""
-    return "one pass" if steps is None else f"{steps} steps"
+def steps_text(steps: int | None, temperature: float | None = None) -> str:
+    """Solver steps in words, and the temperature where it is not 1; no steps are a decoder that does not iterate."""
+    if steps is None:
+        return "one pass"
+    return f"{steps} step{'s' * (steps > 1)}" + ("" if temperature in (None, 1) else f", temperature {temperature:g}")
 
 
 def machine_text(machine: Mapping) -> str:

@@ -1,7 +1,7 @@
-"""Quality and time of decoding against the number of solver steps, for a model and its refinements (ours).
+"""Quality and time of decoding against solver steps and temperature, for a model and its refinements (ours).
 
-All models decode the same tokens with the same noise. The decoders of an utterance run one after another, so that a
-machine that slows down slows all of them; every ratio of times is over the same utterances.
+All models decode the same tokens with the same noise, scaled by the temperature. The decoders of an utterance run one
+after another, so that a machine that slows down slows all of them; every ratio of times is over the same utterances.
 """
 
 import logging
@@ -19,16 +19,26 @@ from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, Sample
 from sitok_espnet.evaluate.systems import read_recording
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.sitok.decoder.abs_decoder import DEFAULT_TEMPERATURE
 
 CEILING = "copy_synthesis"
 
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """A model at a number of steps; 0 for a decoder without steps."""
+    """A model at a number of steps and a temperature; 0 steps for a decoder without them, which has neither."""
 
     model: str
     steps: int
+    temperature: float = DEFAULT_TEMPERATURE
+
+    def card(self) -> dict:
+        """Its keys in steps.json."""
+        return {
+            "model": self.model,
+            "steps": self.steps or None,
+            "temperature": self.temperature if self.steps else None,
+        }
 
 
 @dataclass
@@ -36,11 +46,12 @@ class Curve:
     """What was measured.
 
     Attributes:
-        points: in the order of models and steps.
+        points: in the order of models, temperatures and steps.
         metrics: point -> metric -> utterance -> Measurement.
         ceiling: metric -> utterance -> Measurement of copy synthesis: the mel itself through the vocoder.
         seconds: point -> utterance -> seconds from tokens to mel, alone in its batch.
         audio: utterance -> its duration in seconds.
+        original: as ceiling, of the recordings themselves, for metrics that do not compare with them.
     """
 
     points: list[Point]
@@ -48,12 +59,13 @@ class Curve:
     ceiling: dict[str, dict[str, Measurement]] = field(default_factory=dict)
     seconds: dict[Point, dict[str, float]] = field(default_factory=dict)
     audio: dict[str, float] = field(default_factory=dict)
+    original: dict[str, dict[str, Measurement]] = field(default_factory=dict)
 
     @property
     def reference(self) -> Point:
-        """The first model at its largest number of steps: what times are compared with."""
-        first = self.points[0].model
-        return max(point for point in self.points if point.model == first)
+        """The first model at its most steps and its first temperature: what times are compared with."""
+        first = [point for point in self.points if point.model == self.points[0].model]
+        return max(first, key=lambda point: point.steps)
 
 
 def measure_curve(
@@ -63,35 +75,35 @@ def measure_curve(
     metrics: Mapping[str, AbsMetric],
     texts: Mapping[str, str] | None = None,
     seed: int = 0,
+    temperatures: Sequence[float] = (DEFAULT_TEMPERATURE,),
 ) -> Curve:
-    """Decode every utterance with every model at every number of steps.
+    """Decode every utterance with every model at every number of steps and every temperature.
 
     Args:
         models: name -> tokenizer, the unrefined one first; all with the same tokens.
         inputs: test utterances at the models' sampling rate.
         steps: numbers of solver steps; a decoder without steps is measured once.
+        temperatures: scales of the noise; the others are compared with the first.
         metrics: name -> metric.
         texts: transcripts, for metrics that need them.
         seed: of the noise.
 
     Raises:
-        SiTokError: models with different tokens, a wrong sampling rate, no input.
+        SiTokError: models with different tokens, a wrong sampling rate, no input, bad steps or temperatures.
     """
-    first = _check(models, inputs, steps)
-    points = [
-        Point(name, number)
-        for name, tokenizer in models.items()
-        for number in (sorted(set(steps)) if tokenizer.model.decoder.iterative else [0])
-    ]
+    first = _check(models, inputs)
+    points = [point for name, tokenizer in models.items() for point in _points(name, tokenizer, steps, temperatures)]
     curve = Curve(points)
-    for metric in metrics:
-        curve.ceiling[metric] = {}
+    for name, metric in metrics.items():
+        curve.ceiling[name] = {}
+        if not metric.intrusive:
+            curve.original[name] = {}
     for point in points:
         curve.metrics[point] = {metric: {} for metric in metrics}
         curve.seconds[point] = {}
     codes = first.analyze([read_recording(first, inputs[0])], first.sample_rate)
     for point in points:
-        _decode(models[point.model], codes, point.steps, seed)  # a first call is slower than the others
+        _decode(models[point.model], codes, point, seed)  # a first call is slower than the others
     for number, item in enumerate(tqdm(inputs, desc="steps", unit="utt", mininterval=1.0)):
         wav = read_recording(first, item)
         codes = first.analyze([wav], first.sample_rate)
@@ -100,17 +112,32 @@ def measure_curve(
         mels = {}
         for point in points[shift:] + points[:shift]:
             start = time.perf_counter()
-            mels[point] = _decode(models[point.model], codes, point.steps, seed)
+            mels[point] = _decode(models[point.model], codes, point, seed)
             curve.seconds[point][item.utt] = time.perf_counter() - start
-        natural = [first.log_mel(wav, first.sample_rate)]
-        made = [(curve.ceiling, natural, first)]
-        made += [(curve.metrics[point], mels[point], models[point.model]) for point in points]
-        for table, mel, tokenizer in made:
-            speech = as_written(tokenizer.vocode(mel, [len(wav)])[0])
+        natural = first.vocode([first.log_mel(wav, first.sample_rate)], [len(wav)])[0]
+        made = [(curve.original, wav), (curve.ceiling, as_written(natural))]
+        for point in points:
+            speech = models[point.model].vocode(mels[point], [len(wav)])[0]
+            made.append((curve.metrics[point], as_written(speech)))
+        for table, speech in made:
             sample = Sample(item.utt, wav, speech, first.sample_rate, (texts or {}).get(item.utt))
-            for name, metric in metrics.items():
-                table[name][item.utt] = _measure(metric, sample)
+            for name in table:
+                table[name][item.utt] = _measure(metrics[name], sample)
     return curve
+
+
+def _points(name: str, tokenizer: SiTok, steps: Sequence[int], temperatures: Sequence[float]) -> list[Point]:
+    """All of one model; SiTokError for numbers that its decoder cannot take."""
+    if not tokenizer.model.decoder.iterative:
+        return [Point(name, 0)]
+    found = []
+    for temperature in dict.fromkeys(temperatures):
+        for number in sorted(set(steps)):
+            tokenizer.sampling(number, temperature=temperature)
+            found.append(Point(name, number, temperature))
+    if not found:
+        raise SiTokError("no steps or no temperatures: give at least one of each")
+    return found
 
 
 def as_written(wav: np.ndarray) -> np.ndarray:
@@ -118,11 +145,9 @@ def as_written(wav: np.ndarray) -> np.ndarray:
     return (np.floor(np.clip(wav, -1.0, 32767 / 32768) * 32768) / 32768).astype(np.float32)
 
 
-def _check(models: Mapping[str, SiTok], inputs: Sequence[AudioInput], steps: Sequence[int]) -> SiTok:
+def _check(models: Mapping[str, SiTok], inputs: Sequence[AudioInput]) -> SiTok:
     if not inputs:
         raise SiTokError("no utterances: is wav.scp empty?")
-    if not steps or min(steps) < 1:
-        raise SiTokError(f"--steps must be whole numbers from 1 on, not {list(steps)}")
     first, *others = models.values()
     for tokenizer in others:
         if tokenizer.codes_hash != first.codes_hash:
@@ -133,8 +158,9 @@ def _check(models: Mapping[str, SiTok], inputs: Sequence[AudioInput], steps: Seq
     return first
 
 
-def _decode(tokenizer: SiTok, codes: list[np.ndarray], steps: int, seed: int) -> list[np.ndarray]:
-    return tokenizer.decode_mel(codes, seed=seed, **({"steps": steps} if steps else {}))
+def _decode(tokenizer: SiTok, codes: list[np.ndarray], point: Point, seed: int) -> list[np.ndarray]:
+    options = {"steps": point.steps, "temperature": point.temperature} if point.steps else {}
+    return tokenizer.decode_mel(codes, seed=seed, **options)
 
 
 def _measure(metric: AbsMetric, sample: Sample) -> Measurement:
@@ -145,7 +171,7 @@ def _measure(metric: AbsMetric, sample: Sample) -> Measurement:
 
 
 def curve_results(curve: Curve, metrics: Mapping[str, AbsMetric], resamples: int, seed: int) -> dict:
-    """Corpus values with intervals, and the paired differences to the first model at equal steps, ready for JSON."""
+    """Corpus values with intervals, and the paired differences of `_differences`, ready for JSON."""
     options = (resamples, seed)
 
     def interval(measurements: Mapping[str, Measurement]) -> dict | None:
@@ -161,8 +187,7 @@ def curve_results(curve: Curve, metrics: Mapping[str, AbsMetric], resamples: int
     reference = curve.seconds[curve.reference]
     rows = [
         {
-            "model": point.model,
-            "steps": point.steps or None,
+            **point.card(),
             "metrics": {name: interval(values) for name, values in curve.metrics[point].items()},
             "time_ratio": ratio(curve.seconds[point], reference),
             "real_time_factor": ratio(curve.seconds[point], curve.audio),
@@ -172,12 +197,16 @@ def curve_results(curve: Curve, metrics: Mapping[str, AbsMetric], resamples: int
     return {
         "metrics": {name: metric.card() for name, metric in metrics.items()},
         "ceiling": {name: interval(values) for name, values in curve.ceiling.items()},
-        "time_reference": {"model": curve.reference.model, "steps": curve.reference.steps or None},
+        "original": {name: interval(values) for name, values in curve.original.items()},
+        "time_reference": curve.reference.card(),
         "rows": rows,
         "differences": _differences(curve, metrics, options),
         "utterances": {
             utt: {
-                "seconds": {f"{point.model} {point.steps}": curve.seconds[point][utt] for point in curve.points},
+                "seconds": {
+                    f"{point.model} {point.steps} {point.temperature:g}": curve.seconds[point][utt]
+                    for point in curve.points
+                },
                 "audio": audio,
             }
             for utt, audio in curve.audio.items()
@@ -186,12 +215,17 @@ def curve_results(curve: Curve, metrics: Mapping[str, AbsMetric], resamples: int
 
 
 def _differences(curve: Curve, metrics: Mapping[str, AbsMetric], options: tuple[int, int]) -> list[dict]:
-    """Every later model minus the first, at equal steps (a first model without steps is compared with all)."""
-    base = {point.steps: point for point in curve.points if point.model == curve.points[0].model}
+    """Paired differences at equal steps.
+
+    Every later model minus the first at the same temperature, and the first at its other temperatures minus itself at
+    its first one. A first model without steps is compared with all.
+    """
+    first = curve.points[0]
     found = []
     for point in curve.points:
-        other = base.get(point.steps) or base.get(0)
-        if other is None or point.model == other.model:
+        temperature = first.temperature if point.model == first.model else point.temperature
+        other = first if first.steps == 0 else Point(first.model, point.steps, temperature)
+        if other == point or other not in curve.metrics:
             continue
         cells = {}
         for name, metric in metrics.items():
@@ -200,5 +234,5 @@ def _differences(curve: Curve, metrics: Mapping[str, AbsMetric], options: tuple[
                 cells[name] = statistics.compare(*pair, metric.higher_is_better, *options)
             except SiTokError:  # no utterance could be measured: the row of the model says so
                 cells[name] = None
-        found.append({"first": point.model, "second": other.model, "steps": point.steps or None, "metrics": cells})
+        found.append({"first": point.card(), "second": other.card(), "metrics": cells})
     return found

@@ -162,7 +162,7 @@ def _settings(shop: Workshop, card: ModelCard, name: str) -> dict:
         "vocoder": card.vocoder,
         "vocoder_conf": card.vocoder_conf,
         "vocoder_hash": card.vocoder_hash,
-        "steps": shop.solver_steps,
+        **vars(shop.sampling),
         "cfg_scale": shop.cfg_scale if name == "reconstruction_cfg" else 0.0,
         "seed": shop.seed,
         "data_hash": _data_hash(shop),
@@ -243,8 +243,7 @@ def _write_timing(shop: Workshop, output_dir: Path) -> None:
     content = {
         "threads": torch.get_num_threads(),
         "device": str(shop.tokenizer.device),
-        "steps": shop.solver_steps,
-        "cfg_scale": 0.0,
+        **vars(shop.sampling),
         "batch": "one utterance, after one warm-up utterance",
         "machine": describe_machine(),
         "first_chunk": first_chunk.describe(shop.tokenizer),

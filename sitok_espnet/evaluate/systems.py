@@ -11,6 +11,7 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.first_chunk import time_first
 from sitok_espnet.inference import SiTok
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 from sitok_espnet.vocoder.choices import build_vocoder
 
 GROUP_SIZE = 4  # utterances of similar length that swap tokens with each other
@@ -55,23 +56,27 @@ class Workshop:
         inputs: the test utterances.
         tokenizer: the trained tokenizer.
         make_untrained: opens the same model with its initial weights.
-        steps, cfg_scale, seed: asked of decoding; cfg_scale is used by ``reconstruction_cfg`` alone.
+        steps, cfg_scale, seed, temperature: asked of decoding, None for the tokenizer's own; cfg_scale is used by
+            ``reconstruction_cfg`` alone, steps and temperature where the decoder iterates.
         timings: filled by ``reconstruction``: utterance -> Timing.
     """
 
     inputs: Sequence[AudioInput]
     tokenizer: SiTok
     make_untrained: Callable[[], SiTok]
-    steps: int = 16
+    steps: int | None = None
     cfg_scale: float = 1.0
     seed: int = 0
+    temperature: float | None = None
     timings: dict[str, Timing] = field(default_factory=dict)
     _codes: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def solver_steps(self) -> int | None:
-        """``steps``, or None where the tokenizer's decoder does not iterate."""
-        return self.steps if self.tokenizer.model.decoder.iterative else None
+    def sampling(self) -> SamplingConfig:
+        """How unguided rows are decoded: no number is left open, or all are where the decoder does not iterate."""
+        if not self.tokenizer.model.decoder.iterative:
+            return self.tokenizer.sampling(seed=self.seed)
+        return self.tokenizer.sampling(self.steps, 0.0, self.seed, self.temperature)
 
     def read(self, item: AudioInput) -> np.ndarray:
         """Samples (S,), see :func:`read_recording`."""
@@ -118,12 +123,12 @@ def _timed_reconstruction(shop: Workshop, item: AudioInput) -> np.ndarray:
     start = time.perf_counter()
     codes = shop.tokenizer.analyze([wav], shop.tokenizer.sample_rate)
     encoded = time.perf_counter()
-    mels = shop.tokenizer.decode_mel(codes, shop.solver_steps, 0.0, shop.seed)
+    mels = shop.tokenizer.decode_mel(codes, seed=shop.seed, **vars(shop.sampling))
     decoded = time.perf_counter()
     output = shop.tokenizer.vocode(mels, [len(wav)])[0]
     done = time.perf_counter()
     seconds = len(wav) / shop.tokenizer.sample_rate
-    first = time_first(shop.tokenizer, wav, shop.solver_steps, shop.seed)
+    first = time_first(shop.tokenizer, wav, shop.sampling, shop.seed)
     shop.timings[item.utt] = Timing(seconds, encoded - start, decoded - encoded, done - decoded, **first)
     return output
 
@@ -142,7 +147,7 @@ def untrained(shop: Workshop) -> Iterator[np.ndarray]:
     for item in shop.inputs:
         wav = shop.read(item)
         codes = tokenizer.analyze([wav], tokenizer.sample_rate)
-        yield tokenizer.decode(codes, shop.solver_steps, 0.0, shop.seed, [len(wav)])[0]
+        yield tokenizer.decode(codes, seed=shop.seed, num_samples=[len(wav)], **vars(shop.sampling))[0]
 
 
 def mean_mel(shop: Workshop) -> Iterator[np.ndarray]:
@@ -167,7 +172,8 @@ def other_tokens(shop: Workshop) -> Iterator[np.ndarray]:
 
 
 def _decode(shop: Workshop, codes: np.ndarray, samples: int, cfg_scale: float) -> np.ndarray:
-    return shop.tokenizer.decode([codes], shop.solver_steps, cfg_scale, shop.seed, [samples])[0]
+    options = {**vars(shop.sampling), "cfg_scale": cfg_scale}
+    return shop.tokenizer.decode([codes], seed=shop.seed, num_samples=[samples], **options)[0]
 
 
 def assign_others(lengths: Sequence[int], seed: int) -> list[int]:

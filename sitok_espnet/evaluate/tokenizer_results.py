@@ -140,7 +140,8 @@ def _speed(request: Request) -> dict:
     for part in PARTS:
         pairs = [Measurement(item[part], item["audio"]) for item in utterances]
         factors[part] = asdict(statistics.bootstrap(pairs, request.resamples, request.seed))
-    return factors | {key: timing[key] for key in ("threads", "device", "steps", "cfg_scale", "batch", "machine")}
+    made = {key: timing[key] for key in ("threads", "device", "steps", "cfg_scale", "batch", "machine")}
+    return factors | made | {"temperature": timing.get("temperature")}  # timings of before it was an option have none
 
 
 def _latency(request: Request) -> dict:

@@ -89,7 +89,7 @@ def _speed(results: Mapping) -> list[list[str]]:
         if speed["status"] == "not run":
             rows.append([name, cell_text(speed, 3)])
         else:
-            steps = f", {steps_text(speed['steps'])}" if part == "decode" else ""
+            steps = f", {steps_text(speed['steps'], speed.get('temperature'))}" if part == "decode" else ""
             rows.append([name, cell_text({"status": "measured", **speed[part]}, 4) + steps])
     return rows
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from experiment_dir import make_model_dir, refine_model_dir
+from matplotlib.figure import Figure
 from speech_generator import write_corpus, write_other_text
 from tiny import TINY
 
@@ -17,6 +18,7 @@ from sitok_espnet.bin.sitok_step_curve import model_name
 from sitok_espnet.evaluate.metrics import Measurement, Sample
 from sitok_espnet.evaluate.metrics.mel_distance import MelDistance
 from sitok_espnet.evaluate.step_curve import Curve, Point, as_written, curve_results
+from sitok_espnet.evaluate.step_page import draw_step_panel, step_panels
 from sitok_espnet.inputs import read_scp
 
 STEPS = [1, 2, 4]
@@ -76,13 +78,14 @@ def test_distances_are_those_of_decoding_by_hand(drawn, refined, data_dir):
 def test_differences_are_at_equal_steps(drawn):
     results = results_of(drawn)
     value = {(row["model"], row["steps"]): row["metrics"] for row in results["rows"]}
-    assert [(pair["first"], pair["second"], pair["steps"]) for pair in results["differences"]] == [
-        ("refined", "exp", steps) for steps in STEPS
+    assert [(pair["first"], pair["second"]) for pair in results["differences"]] == [
+        tuple({"model": name, "steps": steps, "temperature": 1.0} for name in ("refined", "exp")) for steps in STEPS
     ]
     for pair in results["differences"]:
         for name, sign in (("mel", -1), ("stoi", 1)):
             cell = pair["metrics"][name]
-            by_hand = value["refined", pair["steps"]][name]["value"] - value["exp", pair["steps"]][name]["value"]
+            steps = pair["first"]["steps"]
+            by_hand = value["refined", steps][name]["value"] - value["exp", steps][name]["value"]
             assert cell["value"] == pytest.approx(by_hand, abs=1e-9)
             assert cell["first_is_better"] == (sign * by_hand > 0)
 
@@ -102,7 +105,7 @@ def test_times_are_ratios_to_the_first_model_at_its_most_steps():
     seconds = dict(zip(points, ([0.1, 0.3], [1.0, 3.0], [0.2, 0.2], [2.0, 6.0]), strict=True))
     curve = curve_of(seconds, dict.fromkeys(points, [0.5, 0.25]))
     results = curve_results(curve, {"mel": MelDistance()}, 100, 0)
-    assert results["time_reference"] == {"model": "base", "steps": 16}
+    assert results["time_reference"] == {"model": "base", "steps": 16, "temperature": 1.0}
     ratios = [row["time_ratio"]["value"] for row in results["rows"]]
     assert ratios == pytest.approx([0.1, 1.0, 0.1, 2.0])
     assert [row["real_time_factor"]["value"] for row in results["rows"]] == pytest.approx(
@@ -117,7 +120,8 @@ def test_a_first_model_without_steps_is_compared_with_all():
     points = [Point("regression", 0), Point("diffusion", 1), Point("diffusion", 4)]
     values = dict(zip(points, ([1.0, 1.0], [1.5, 1.5], [0.5, 0.5]), strict=True))
     results = curve_results(curve_of(dict.fromkeys(points, [1.0, 1.0]), values), {"mel": MelDistance()}, 100, 0)
-    assert [pair["steps"] for pair in results["differences"]] == [1, 4]
+    assert [pair["first"]["steps"] for pair in results["differences"]] == [1, 4]
+    assert all(pair["second"]["steps"] is None for pair in results["differences"])
     cells = [pair["metrics"]["mel"] for pair in results["differences"]]
     assert [cell["value"] for cell in cells] == pytest.approx([0.5, -0.5])
     assert [cell["first_is_better"] for cell in cells] == [False, True]
@@ -134,7 +138,7 @@ def test_utterances_that_cannot_be_measured_leave_a_dash(drawn):
     whole = results_of(drawn) | results
     page = render_steps(whole)
     assert (
-        "| base | 1 | - | 1.000 [1.000, 1.000] |" in page
+        "| base | 1 | 1 | - | 1.000 [1.000, 1.000] |" in page
         and "| refined - base | 1 | mel distance | - | - | - |" in page
     )
     plot_steps(whole, drawn / "dashes.png")
@@ -145,15 +149,47 @@ def test_page_and_picture(drawn):
     page, results = (drawn / "STEPS.md").read_text(), results_of(drawn)
     row = results["rows"][4]
     cell = row["metrics"]["stoi"]
-    assert f"| refined | 2 | {row['metrics']['mel']['value']:.3f} [" in page
+    assert f"| refined | 2 | 1 | {row['metrics']['mel']['value']:.3f} [" in page
     assert f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" in page
-    assert "divided by that of exp at 4 steps" in page and "| copy synthesis | - |" in page
+    assert "divided by that of exp at 4 steps" in page and "| copy synthesis | - | - |" in page
+    assert "| original |" not in page  # both metrics compare with it
     assert "`python3 -m sitok_espnet.bin.sitok_step_curve --model" in page
     picture = matplotlib.image.imread(drawn / "steps.png")[..., :3]
     assert picture.shape[1] > 1000
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):  # both models are on it
         near = np.abs(picture - np.array(colour) / 255).max(axis=2) < 0.02
         assert near.sum() > 200
+
+
+def test_every_temperature_is_a_line_compared_with_the_first(tiny_model_dir, refined, data_dir, tmp_path):
+    options = ["--temperatures", "1", "0", "0.5", "1", "--metrics", "mel"]
+    assert draw([tiny_model_dir, refined], data_dir, tmp_path, *options, steps=[1, 2]) == 0
+    results = results_of(tmp_path)
+    points = [(row["model"], row["temperature"], row["steps"]) for row in results["rows"]]
+    assert points == [(name, tau, n) for name in ("exp", "refined") for tau in (1, 0, 0.5) for n in (1, 2)]
+    value = dict(zip(points, (row["metrics"]["mel"]["value"] for row in results["rows"]), strict=True))
+    tokenizer, total, frames = SiTok.from_pretrained(refined, vocoder_conf={"iterations": 2}), 0.0, 0.0
+    for item in read_scp(data_dir / "wav.scp"):
+        wav = item.read()[0]
+        copy = as_written(tokenizer.resynthesize([wav], 24000, steps=2, temperature=0.5)[0])
+        measured = MelDistance().measure(Sample(item.utt, wav, copy, 24000))
+        total, frames = total + measured.numerator, frames + measured.denominator
+    assert value["refined", 0.5, 2] == pytest.approx(total / frames, rel=1e-6)
+    sides = [tuple(tuple(pair[side].values()) for side in ("first", "second")) for pair in results["differences"]]
+    own = [(("exp", n, tau), ("exp", n, 1.0)) for tau in (0, 0.5) for n in (1, 2)]
+    assert sides == own + [(("refined", n, tau), ("exp", n, tau)) for tau in (1, 0, 0.5) for n in (1, 2)]
+    for pair, (first, second) in zip(results["differences"], sides, strict=True):
+        by_hand = value[first[0], first[2], first[1]] - value[second[0], second[2], second[1]]
+        assert pair["metrics"]["mel"]["value"] == pytest.approx(by_hand, abs=1e-9)
+    assert results["time_reference"] == {"model": "exp", "steps": 2, "temperature": 1.0}
+    page = (tmp_path / "STEPS.md").read_text()
+    assert "| exp, temperature 0.5 - exp, temperature 1 | 2 | mel distance |" in page
+    assert "| refined | 2 | 0.5 | " in page and "or its first temperature at the same steps" in page
+    axis = Figure().subplots()
+    draw_step_panel(axis, results, step_panels(results)[0])
+    labels = [f"{name}, temperature {tau}" for name in ("exp", "refined") for tau in ("1", "0", "0.5")]
+    assert axis.get_legend_handles_labels()[1] == ["copy synthesis", *labels]
+    assert len({(line[0].get_color(), line[0].get_marker()) for line in axis.containers}) == 6
 
 
 def test_recognised_words_are_optional(tiny_model_dir, data_dir, tmp_path):
@@ -174,6 +210,11 @@ def test_recognised_words_are_optional(tiny_model_dir, data_dir, tmp_path):
     results = results_of(tmp_path)
     assert list(results["metrics"]) == ["mel", "wer"] and results["differences"] == []
     assert results["rows"][0]["metrics"]["wer"]["count"] == 3
+    # What the recogniser makes of the recordings themselves.
+    assert list(results["original"]) == ["wer"] and results["original"]["wer"]["count"] == 3
+    assert (
+        f"| original | - | - | - | {results['original']['wer']['value']:.3f} [" in (tmp_path / "STEPS.md").read_text()
+    )
 
 
 def test_a_regression_decoder_is_one_row(tmp_path, data_dir, tiny_model_dir):
@@ -208,7 +249,8 @@ def test_models_with_other_tokens_are_refused(tiny_model_dir, refined, data_dir,
     ("twice", "options", "message"),
     [
         (True, [], "another model is called exp too"),
-        (False, ["--steps", "0"], "--steps must be whole numbers from 1 on"),
+        (False, ["--steps", "0"], "steps must be a whole number of at least 1"),
+        (False, ["--temperatures", "1", "2.5"], "temperature must be a number from 0 to 2"),
         (False, ["--resamples", "0"], "--resamples must be at least 1"),
         (False, ["--data_dir", "nowhere"], "no such wav.scp"),
         (False, ["--metrics", "taste"], "unknown metric 'taste'"),

@@ -12,7 +12,7 @@ from speech_generator import write_corpus
 from sitok_espnet import SiTok
 from sitok_espnet.bin import main as sitok
 from sitok_espnet.bin import sitok_synth_systems
-from sitok_espnet.checkpoint import CODE_SLOTS
+from sitok_espnet.checkpoint import CODE_SLOTS, pack
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import synthesis
 from sitok_espnet.evaluate.earlier import EarlierModel
@@ -119,6 +119,33 @@ def test_finished_systems_are_kept_and_changed_ones_made_again(shop, tmp_path):
     shop.steps = 1
     synthesize(shop, CARD, tmp_path, ["copy_synthesis", "reconstruction"])
     assert all(path.stat().st_mtime_ns != stamp for path, stamp in stamps.items())
+    stamp = (tmp_path / "reconstruction" / "wav.scp").stat().st_mtime_ns
+    shop.temperature = 1.0  # what it was without being asked for
+    synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    assert (tmp_path / "reconstruction" / "wav.scp").stat().st_mtime_ns == stamp
+    shop.temperature = 0.5
+    synthesize(shop, CARD, tmp_path, ["reconstruction"])
+    assert (tmp_path / "reconstruction" / "wav.scp").stat().st_mtime_ns != stamp
+    made = json.loads((tmp_path / "reconstruction" / "settings.json").read_text())
+    assert (made["steps"], made["temperature"]) == (1, 0.5)
+    assert json.loads((tmp_path / "timing.json").read_text())["temperature"] == 0.5
+
+
+def test_a_packed_default_is_taken_and_said(inputs, tiny_model_dir, tmp_path):
+    """Rows are made with the model's own numbers where none are asked for, and again when these change."""
+    data, made = tmp_path / "data", tmp_path / "made"
+    data.mkdir()
+    (data / "wav.scp").write_text("".join(f"{item.utt} {item.location}\n" for item in inputs[:1]))
+
+    def settings(**defaults):
+        packed = pack(tiny_model_dir, tmp_path / "packed", **defaults)
+        words = f"--model {packed} --data_dir {data} --output_dir {made} --systems reconstruction"
+        assert sitok_synth_systems.main([*words.split(), "--vocoder_conf", "iterations=1"]) == 0
+        found = json.loads((made / "reconstruction" / "settings.json").read_text())
+        return found["model_hash"], found["steps"], found["temperature"], found["cfg_scale"]
+
+    first = settings(steps=2, temperature=0.5)
+    assert first[1:] == (2, 0.5, 0.0) and settings(steps=3) == (first[0], 3, 1.0, 0.0)
 
 
 def timed(directory):
@@ -238,7 +265,8 @@ def test_a_refinement_of_another_kind_has_steps_of_its_own(inputs, tiny_model_di
     shop = Workshop(inputs, one_pass, lambda: one_pass, steps=3)
     before = EarlierModel("diffusion", lambda: tiny_tokenizer).workshop(shop)
     after = EarlierModel("regression", lambda: one_pass).workshop(before)
-    assert [each.solver_steps for each in (shop, before, after)] == [None, 3, None]
+    assert [each.sampling.steps for each in (shop, before, after)] == [None, 3, None]
+    assert [each.sampling.temperature for each in (shop, before, after)] == [None, 1, None]
 
 
 def test_a_decoder_of_one_pass_goes_through_with_the_usual_options(inputs, tmp_path):

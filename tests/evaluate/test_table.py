@@ -12,7 +12,9 @@ def test_cells():
 
 
 def test_steps_in_words():
-    assert steps_text(16) == "16 steps" and steps_text(None) == "one pass"
+    assert steps_text(16) == "16 steps" and steps_text(1) == "1 step" and steps_text(None) == "one pass"
+    assert steps_text(16, 1.0) == "16 steps" and steps_text(None, None) == "one pass"
+    assert steps_text(4, 0.0) == "4 steps, temperature 0" and steps_text(4, 0.5) == "4 steps, temperature 0.5"
 
 
 def test_no_text_breaks_a_table():

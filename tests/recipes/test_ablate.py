@@ -143,7 +143,7 @@ def test_rows_and_groups(recipe):
     [
         ({"title": "x", "papers": {}}, "unknown notes papers"),
         ({}, "no title"),
-        ({"title": "x", "inference": {"stepz": 4}}, "cfg_scale, steps"),
+        ({"title": "x", "inference": {"stepz": 4}}, "cfg_scale, steps, temperature"),
         ({"title": "x", "after": {"row": "a/b"}}, "after must be"),
         ({"title": "x", "paper_note": "of another size"}, "there are none"),
     ],

@@ -149,6 +149,19 @@ def test_when_the_step_curve_is_drawn(trained, options, drawn):
     assert bool(calls(trained, "--earlier")) == bool("--refine" in options)
 
 
+def test_how_it_is_sampled(trained):
+    assert run_one(trained, 8, "--step_curve", "true").returncode == 0
+    assert run_one(trained, 8, "--steps", "4", "--temperature", "0", "--step_curve", "true").returncode == 0
+    assert run_one(trained, 8, "--steps", "", "--temperature", "").returncode == 0
+    usual, asked, own = calls(trained, "sitok_synth_systems")
+    assert " --steps 16 --temperature 1.0 " in usual and " --steps 4 --temperature 0 " in asked
+    assert "--steps" not in own and "--temperature" not in own  # what a packed model was packed with
+    temperatures = [line.split("--temperatures ")[1].split()[0] for line in calls(trained, "sitok_step_curve")]
+    assert temperatures == ["1.0", "0"]
+    assert run_one(trained, 9, "--pack_args", "--steps 4 --temperature 0").returncode == 0
+    assert calls(trained, "sitok_pack")[0].endswith("--output_dir exp/sitok_x/packed --steps 4 --temperature 0")
+
+
 def test_without_refinement_the_named_checkpoint_is_scored_and_packed(trained):
     for stage in (8, 9):
         assert run_one(trained, stage, "--inference_model", "3epoch.pth").returncode == 0

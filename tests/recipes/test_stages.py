@@ -256,6 +256,8 @@ def test_skipped_stages_are_numbers(repository, skip):
 def test_unknown_stage_option_and_stray_words(repository):
     assert "unknown option --steps_" in run_recipe(repository, "--steps_", "1").stderr
     assert "whole number" in run_recipe(repository, "--nj", "many").stderr
+    for bad in ("2.1", "-1", "warm", "0.5.1", "."):
+        assert f"a number from 0 to 2, not '{bad}'" in run_recipe(repository, "--temperature", bad).stderr
     assert "'stray' is not an option" in run_recipe(repository, "--nj", "1", "stray").stderr
 
 

@@ -111,6 +111,7 @@ def test_rows_of_audio_and_silence_for_the_empty(place, tmp_path, tiny_model_dir
     speak(place, tmp_path / "made")
     command = ["--tokenizer", tiny_model_dir, "--data_dir", place / "set", "--generated", tmp_path / "made"]
     command += ["--output_dir", tmp_path / "rows", "--steps", 2, "--vocoder_conf", "iterations=4"]
+    command += ["--temperature", 0.5]
     assert speechlm_vocode.main([str(word) for word in command]) == 0
     codes = dict(read_tokens(place / "tokens"))
     samples = dict(line.split() for line in (place / "set/utt2num_samples").read_text().splitlines())
@@ -122,7 +123,7 @@ def test_rows_of_audio_and_silence_for_the_empty(place, tmp_path, tiny_model_dir
                 ("resynthesis", "generated", "prompt_copy")}  # fmt: skip
         assert len(wavs["resynthesis"][0]) == int(samples[utt]) and wavs["resynthesis"][1] == 24000
         assert len(wavs["prompt_copy"][0]) == 1920 * len(codes[other])
-        expected = tiny_tokenizer.decode([codes[other]], steps=2)[0]
+        expected = tiny_tokenizer.decode([codes[other]], steps=2, temperature=0.5)[0]
         np.testing.assert_allclose(wavs["prompt_copy"][0], np.clip(expected, -1, 1), atol=1e-3)
         if status[utt] == "empty":
             assert len(wavs["generated"][0]) == 12000 and not wavs["generated"][0].any()
@@ -130,6 +131,8 @@ def test_rows_of_audio_and_silence_for_the_empty(place, tmp_path, tiny_model_dir
             assert len(wavs["generated"][0]) == 1920 * len(made[utt])
     timing = json.loads((tmp_path / "rows/generated/timing.json").read_text())
     assert timing.keys() == made.keys() and all(item["decoder"] > 0 for item in timing.values())
+    settings = json.loads((tmp_path / "rows/generated/settings.json").read_text())
+    assert (settings["steps"], settings["temperature"], settings["cfg_scale"]) == (2, 0.5, 0.0)
 
 
 @pytest.fixture(scope="module")

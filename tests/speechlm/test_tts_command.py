@@ -33,10 +33,12 @@ def test_it_says_what_the_interface_says(tts, lm_dir, tiny_tokenizer, tmp_path, 
     prompt = speech(1.0, seed=0)
     soundfile.write(tmp_path / "x.wav", prompt, 24000, "FLOAT")
     options = ["--prompt", tmp_path / "x.wav", "--prompt_text", "one two", "--seed", 5, "--min_seconds", 0.4]
+    options += ["--decoder_temperature", 0.5]  # --temperature is of the tokens
     status = tts("--text", "three", *options, "--max_seconds", 0.64, "-o", tmp_path / "y.wav")
     model = SiTokTTS.from_pretrained(lm_dir, tiny_tokenizer)
     sampling = TokenSampling(min_frames=5, max_frames=8)
-    (spoken,) = model.speak(["three"], [model.make_prompt(prompt, 24000, "one two")], sampling, [5], steps=2)
+    prompts = [model.make_prompt(prompt, 24000, "one two")]
+    (spoken,) = model.speak(["three"], prompts, sampling, [5], steps=2, decoder_temperature=0.5)
     wav, rate = soundfile.read(tmp_path / "y.wav")
     assert rate == 24000
     np.testing.assert_allclose(wav, np.clip(spoken.wav, -1, 1), atol=1e-3)

@@ -46,14 +46,16 @@ vocoder_args=""        # more options for its training
 # Tokens and scores
 scored_model=""        # stages 1, 2 and 8 only: a packed model (stage 9 of any recipe), scored on test_sets; no training sets
 inference_model=""     # file in the experiment; empty: best by the first best_model_criterion
-steps=16               # sampler steps
+steps=16               # sampler steps; empty: the default that a packed --scored_model brings
+temperature=1.0        # scale of the sampler's initial noise, 1 as in training, 0 none; empty: likewise
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
 score_args=""          # more options for sitok_score, as "--metrics stoi mel"
 peers=""               # other codecs in the score table, as "opus:6 codec2:1200 encodec:1.5 mimi:8"
 peer_dir=data/local/peers # their programs and weights: PEER_DIR/codec2, PEER_DIR/mimi ...
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
-step_curve_args=""     # more options for sitok_step_curve, as "--metrics mel wer dnsmos"
+step_curve_args=""     # more options for sitok_step_curve, as "--temperatures 0 0.5 1 --metrics mel wer dnsmos"
+pack_args=""           # more options for sitok_pack, as "--half --steps 4 --temperature 0"
 report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
 
 # Upload
@@ -71,7 +73,9 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . "${SITOK_ROOT}/local/step_curve.sh"
 . "${SITOK_ROOT}/local/peer_codecs.sh"
 
-check_numbers stage stop_stage ngpu num_nodes nj inference_nj nbpe steps
+check_numbers stage stop_stage ngpu num_nodes nj inference_nj nbpe ${steps:+steps}
+[[ ${temperature:-1} =~ ^([01]?\.[0-9]+|[012]\.?|2\.0+)$ ]] ||
+    die "--temperature must be a number from 0 to 2, not '${temperature}'"
 [ $# -eq 0 ] || die "'$1' is not an option: options are --name VALUE"
 if [ "${stage}" = 10 ] && [ "${stop_stage}" = 9 ]; then
     die "--stage 10 is after --stop_stage 9: uploading must be asked for with --stage 10 --stop_stage 10"
@@ -331,7 +335,8 @@ stage_8() {
         ${decode_cmd} --gpu "${inference_gpus}" "${out}/synth.log" \
             ${python} -m sitok_espnet.bin.sitok_synth_systems "${model_opts[@]}" "${vocoder_opts[@]}" "${peer_opts[@]}" \
             --data_dir "${dumpdir}/raw/${set}" --output_dir "${out}" --device "${device}" \
-            --steps "${steps}" --cfg_scale "${cfg_scale}" ${synth_args}
+            ${steps:+--steps "${steps}"} ${temperature:+--temperature "${temperature}"} \
+            --cfg_scale "${cfg_scale}" ${synth_args}
         log "scores of ${set}, log: ${out}/score.log"
         # shellcheck disable=SC2086
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
@@ -348,7 +353,9 @@ stage_9() {
     need_all_trained
     [ "${final_exp}" != "${sitok_exp}" ] || opts+=("${checkpoint_opts[@]}")
     [ -z "${vocoder_exp}" ] || opts+=(--vocoder "${vocoder_exp}")
-    ${python} -m sitok_espnet.bin.sitok_pack --model "${final_exp}" "${opts[@]}" --output_dir "${final_exp}/packed"
+    # shellcheck disable=SC2086 # options in one string
+    ${python} -m sitok_espnet.bin.sitok_pack --model "${final_exp}" "${opts[@]}" --output_dir "${final_exp}/packed" \
+        ${pack_args}
 }
 
 stage_10() {

@@ -38,7 +38,7 @@ lm_checkpoint=""       # file in the experiment; empty: best by the first best_m
 # Generation, decoding and scores
 generate_tag=""        # name of the results where generate_args or vocode_args differ: exp/lm_x/eval/<set>_<tag>
 generate_args=""       # more options for speechlm_generate, as "--temperature 0.8 --max_seconds 10"
-vocode_args=""         # more options for speechlm_vocode, as "--steps 16 --cfg_scale 1"
+vocode_args=""         # more options for speechlm_vocode, as "--steps 16 --temperature 0.5" (of the decoder)
 score_args=""          # more options for speechlm_score, as "--metrics wer sim_prompt"
 report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
 

@@ -10,7 +10,7 @@ from sitok_espnet.evaluate.page.audio import data_uri
 from sitok_espnet.evaluate.page.collect import Evaluation
 from sitok_espnet.evaluate.page.rows import Row, table_rows
 from sitok_espnet.evaluate.page.training import Curves
-from sitok_espnet.evaluate.step_page import COLOURS, MARKERS, draw_step_panel, step_panels
+from sitok_espnet.evaluate.step_page import COLOURS, MARKERS, draw_step_panel, series_name, step_panels
 
 _POINTS = 300  # of a curve: more are not seen at this width
 _INCHES = (3.7, 2.7)
@@ -162,7 +162,7 @@ def step_figures(steps: Mapping) -> list[Figure]:
     figures = []
     for panel in step_panels(steps):
         values = "; ".join(
-            f"{row['model']}, {row['steps'] or 'no'} steps: {interval['value']:.3f}"
+            f"{series_name(row, steps)}, {row['steps'] or 'no'} steps: {interval['value']:.3f}"
             for row in steps["rows"]
             if (interval := panel.value(row))
         )
