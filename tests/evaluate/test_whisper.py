@@ -77,9 +77,9 @@ def test_a_folder_that_is_no_recognizers(missing, converted, monkeypatch, tmp_pa
         whisper.find_whisper()
     message = str(caught.value)
     assert message.startswith("SITOK_WHISPER=half is no recognizer's folder") and "\n" not in message
-    assert "model.bin" in message and "local/fetch_whisper.sh" in message and str(tmp_path) not in message
+    assert "model.bin" in message and "local/fetch_whisper.py" in message and str(tmp_path) not in message
     monkeypatch.setenv("SITOK_WHISPER", str(tmp_path / "nowhere"))
-    with pytest.raises(MetricUnavailable, match="SITOK_WHISPER=nowhere: no such directory: local/fetch_whisper.sh"):
+    with pytest.raises(MetricUnavailable, match="SITOK_WHISPER=nowhere: no such directory: local/fetch_whisper.py"):
         whisper.find_whisper()
 
 
@@ -175,7 +175,7 @@ class FixedWhisper:
         return self.text
 
 
-@pytest.mark.skipif(not (REAL / "model.bin").is_file(), reason="Whisper base is not at hand (local/fetch_whisper.sh)")
+@pytest.mark.skipif(not (REAL / "model.bin").is_file(), reason="Whisper base is not at hand (local/fetch_whisper.py)")
 def test_the_real_weights_hear_nothing_in_noise_and_the_card_names_them(monkeypatch):
     metric = build(REAL, monkeypatch)
     assert metric.title == "WER (Whisper base)" and "d01c3014881c9c6f" in metric.card()["version"]

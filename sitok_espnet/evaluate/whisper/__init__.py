@@ -10,9 +10,9 @@ from sitok_espnet.evaluate.whisper.ctranslate2_whisper import FILES, VOCABULARY,
 from sitok_espnet.evaluate.whisper.transformers_whisper import HUB, TransformersWhisper
 
 VARIABLE = HUB.variable
-# What local/fetch_whisper.sh makes: one folder for all recipes of a checkout.
+# What local/fetch_whisper.py makes: one folder for all recipes of a checkout.
 FETCHED = Path(__file__).resolve().parents[3] / "downloads" / "whisper-base-ct2"
-REMEDY = f"local/fetch_whisper.sh fetches Whisper base (140 MB), or export {VARIABLE}=DIR"
+REMEDY = f"local/fetch_whisper.py fetches Whisper base (140 MB), or export {VARIABLE}=DIR"
 
 
 def find_whisper() -> Path | str | None:

@@ -52,7 +52,7 @@ class CTranslate2Whisper(AbsWhisper):
             reason = without_path(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), folder)
             raise MetricUnavailable(
                 f"{shown(str(folder))} cannot be opened as a Whisper of CTranslate2 ({reason}): remove it and run "
-                "local/fetch_whisper.sh again"
+                "local/fetch_whisper.py again"
             ) from error
         self.normalizer = TextNormalizer(spelling)
         self.size = SIZES.get(weights, "")
