@@ -35,9 +35,11 @@ EXTRAS_REQUIRE = {
     # Stage 8. Speaker similarity also needs resemblyzer, which cannot be declared: it requires `webrtcvad`, which does
     # not import with today's setuptools. `webrtcvad-wheels` replaces it, and `make setup` then runs
     # `pip install --no-deps resemblyzer`; and pesq, which has no wheels and needs a C compiler: it is tried by itself,
-    # so that a machine without one lacks a metric and not the whole environment.
+    # so that a machine without one lacks a metric and not the whole environment. distillmos needs `xls-r-sqa`, both
+    # `--no-deps`: what they require beside torch is not used here.
     "eval": [
         "av",
+        "faster-whisper",
         "librosa",
         "onnxruntime",
         "pocketsphinx",

@@ -47,9 +47,11 @@ if [ ! -d .venv ]; then
 fi
 
 # install_with COMMAND...: this package with its requirements, then resemblyzer, whose own requirement `webrtcvad` does
-# not import with today's setuptools; webrtcvad-wheels (extra eval) replaces it.
+# not import with today's setuptools (webrtcvad-wheels of the extra eval replaces it), and distillmos with xls-r-sqa,
+# which ask for more than is used of them.
 install_with() {
-    "$@" "${constraints[@]}" --editable ".[${extras}]" && "$@" "${constraints[@]}" --no-deps resemblyzer
+    "$@" "${constraints[@]}" --editable ".[${extras}]" &&
+        "$@" "${constraints[@]}" --no-deps resemblyzer distillmos xls-r-sqa
 }
 
 echo "set-up: installing into .venv (downloads about 3 GB, compiles pyworld and pesq: 2 to 15 minutes)"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from speech_generator import speech
+from tiny_whisper import save_whisper
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
@@ -37,48 +38,6 @@ def _nothing_at_hand(monkeypatch, tmp_path):
         raise AssertionError("a metric tried the network")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-
-
-def save_whisper(folder, multilingual=True):
-    from transformers import (
-        WhisperConfig,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-        WhisperProcessor,
-        WhisperTokenizer,
-    )
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    vocabulary = {token: number for number, token in enumerate(bytes_to_unicode().values())}
-    languages = [f"<|{code}|>" for code in ("en", "es", "zh")]
-    special = ["<|endoftext|>", "<|startoftranscript|>", *languages, "<|translate|>", "<|transcribe|>"]
-    special += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>", *(f"<|{0.02 * n:.2f}|>" for n in range(1501))]
-    (folder / "normalizer.json").write_text(json.dumps({"colour": "color"}))
-    tokenizer = WhisperTokenizer(vocabulary, [], normalizer_file=folder / "normalizer.json")
-    tokenizer.add_special_tokens({"additional_special_tokens": special[1:10]})
-    tokenizer.add_tokens(special[10:])
-    number = {token: tokenizer.convert_tokens_to_ids(token) for token in special}
-    torch.manual_seed(0)
-    size = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "num_mel_bins": 80}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_layers": 1, "decoder_layers": 1}
-    ends = {key: number["<|endoftext|>"] for key in ("eos_token_id", "pad_token_id", "bos_token_id")}
-    start = {"decoder_start_token_id": number["<|startoftranscript|>"]}
-    model = WhisperForConditionalGeneration(
-        WhisperConfig(vocab_size=len(tokenizer), max_target_positions=40, **size, **heads, **ends, **start)
-    )
-    generation = model.generation_config
-    generation.update(**ends, **start, max_length=30)
-    generation.is_multilingual = multilingual
-    generation._from_model_config = False  # else loading makes it again from config.json, as of a model without one
-    generation.begin_suppress_tokens = [number["<|endoftext|>"]]
-    generation.no_timestamps_token_id = number["<|notimestamps|>"]
-    generation.prev_sot_token_id = number["<|startofprev|>"]
-    if multilingual:
-        generation.lang_to_id = {token: number[token] for token in languages}
-        generation.task_to_id = {task: number[f"<|{task}|>"] for task in ("transcribe", "translate")}
-    model.save_pretrained(folder)
-    WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer).save_pretrained(folder)
-    return folder
 
 
 def save_hubert(folder):
@@ -269,61 +228,6 @@ def test_wavlm_needs_sound(folders, monkeypatch):
         metric.measure(Sample("u", wav, wav[:7000], RATE))
     with pytest.raises(NotMeasurable, match="silent"):
         metric.measure(Sample("u", wav, np.zeros_like(wav), RATE))
-
-
-# ---------------------------------------------------------------- Whisper
-
-
-def test_whisper_hears_greedily_and_repeats(folders, monkeypatch):
-    metric = build("whisper_wer", folders, monkeypatch)
-    wav = speech(1.0, 0, 0, RATE)
-    measured = metric.measure(Sample("u", wav, wav, RATE, "hello there"))
-    assert measured.denominator == 2
-    assert metric.measure(Sample("u", wav, wav, RATE, "hello there")) == measured
-    assert metric.measure(Sample("u", wav, 0.1 * speech(1.0, 4, 1, RATE), RATE, "hello there")).denominator == 2
-    long = np.tile(wav, 32)
-    assert np.isfinite(metric.measure(Sample("u", long, long, RATE, "hello there")).value), "windows of 30 s"
-
-
-def test_whisper_is_told_the_language(folders, monkeypatch):
-    context = MetricContext(languages=("en", "es", "zh"), foreign={"b": "es", "c": "zh"})
-    metric = build("whisper_wer", folders, monkeypatch, context)
-    told = []
-    model = metric._whisper.model
-    generate = model.generate
-    monkeypatch.setattr(model, "generate", lambda **k: told.append((k["language"], k["task"])) or generate(**k))
-    wav = speech(0.5, 0, 0, RATE)
-    for utterance in "abc":
-        metric.measure(Sample(utterance, wav, wav, RATE, "uno dos"))
-    assert told == [("en", "transcribe"), ("es", "transcribe"), ("zh", "transcribe")]
-    assert metric.card()["languages"] == ["en", "es", "zh"]
-    others = build(
-        "whisper_wer", folders, monkeypatch, MetricContext(languages=("en", "es", "zh"), foreign={"b": "zh"})
-    )
-    assert others.fingerprint() != metric.fingerprint()
-    with pytest.raises(MetricUnavailable, match="does not know the language cs"):
-        build("whisper_wer", folders, monkeypatch, MetricContext(languages=("cs",), foreign={"a": "cs"}))
-
-
-def test_whisper_normalises_both_texts(folders, monkeypatch):
-    context = MetricContext(languages=("en", "es", "zh"), foreign={"b": "es", "c": "zh"})
-    metric = build("whisper_wer", folders, monkeypatch, context)
-    # Whisper's English normaliser: spelling table, contractions, numbers as digits.
-    assert metric.split("Colour, it's twenty-one!", "a") == ["color", "it", "is", "21"]
-    assert metric.split("¡Colour, it's!", "b") == ["colour", "it", "s"]
-    assert metric.split("你好 吗", "c") == ["你", "好", "吗"]
-    monkeypatch.setattr(metric, "transcribe", lambda speech, utterance: "COLOR it is 21.")
-    wav = speech(0.5, 0, 0, RATE)
-    assert metric.measure(Sample("a", wav, wav, RATE, "Colour, it's twenty-one!")).numerator == 0
-
-
-def test_english_only_whisper(monkeypatch, tmp_path):
-    monkeypatch.setenv("SITOK_WHISPER", str(save_whisper(tmp_path, multilingual=False)))
-    wav = speech(0.5, 0, 0, RATE)
-    metric = build_metric("whisper_wer", MetricContext())
-    assert metric.measure(Sample("u", wav, wav, RATE, "hello there")).denominator == 2
-    with pytest.raises(MetricUnavailable, match="does not know the language es"):
-        build_metric("whisper_wer", MetricContext(languages=("es",), foreign={"a": "es"}))
 
 
 # ---------------------------------------------------------------- UTMOS

@@ -27,8 +27,9 @@ from sitok_espnet.evaluate.metrics.utmos import UTMOS
 from sitok_espnet.evaluate.metrics.vuv import VoicingError
 from sitok_espnet.evaluate.metrics.wavlm_similarity import WavLMSimilarity
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
-from sitok_espnet.evaluate.metrics.whisper_wer import WhisperWordErrorRate
+from sitok_espnet.evaluate.metrics.whisper_wer import WhisperCharacterErrorRate, WhisperWordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer, refuse_shared_sentences
+from sitok_espnet.evaluate.whisper import AbsWhisper, open_whisper
 from sitok_espnet.evaluate.world import World
 from sitok_espnet.inputs import AudioInput, read_scp
 
@@ -82,6 +83,11 @@ class MetricContext:
         return Recognizer(self.train_texts, self.test_texts)
 
     @cached_property
+    def whisper(self) -> AbsWhisper:
+        """One Whisper shared by its WER and CER."""
+        return open_whisper()
+
+    @cached_property
     def world(self) -> World:
         """One pitch and envelope analysis shared by MCD, F0 RMSE and voicing error."""
         return World()
@@ -105,7 +111,8 @@ METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
 
 # Only where asked for by name: their weights are in no package and must be at hand (docs/metrics.md).
 OPTIONAL_METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
-    "whisper_wer": lambda context: WhisperWordErrorRate(context.languages, context.foreign),
+    "whisper_wer": lambda context: WhisperWordErrorRate(context.whisper, context.languages, context.foreign),
+    "whisper_cer": lambda context: WhisperCharacterErrorRate(context.whisper, context.languages, context.foreign),
     "hubert_wer": lambda context: HubertWordErrorRate(context.languages),
     "wavlm_sim": lambda context: WavLMSimilarity(),
     "utmos": lambda context: UTMOS(),

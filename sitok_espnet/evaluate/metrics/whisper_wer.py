@@ -1,54 +1,42 @@
-"""Word error rate by Whisper."""
+"""Error rates of Whisper, whatever library runs it; WER and CER differ only in the unit."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from sitok_espnet.evaluate.errors import MetricUnavailable
-from sitok_espnet.evaluate.local_models import HubModel
 from sitok_espnet.evaluate.metrics.abs_error_rate import AbsErrorRate
-
-WHISPER = HubModel(
-    name="openai/whisper-large-v3",
-    variable="SITOK_WHISPER",
-    model_class="WhisperForConditionalGeneration",
-    processor_class="WhisperProcessor",
-)
-WINDOW_SECONDS = 30
-WITHOUT_SPACES = ("zh", "ja", "th", "lo", "my", "yue")  # scored by character, as in Whisper's own paper
+from sitok_espnet.evaluate.whisper.abs_whisper import SAMPLE_RATE, WITHOUT_SPACES, AbsWhisper
 
 
 class WhisperWordErrorRate(AbsErrorRate):
-    """Word errors of Whisper (large-v3 unless SITOK_WHISPER names another): greedy, told the language.
-
-    Both texts go through Whisper's own English normaliser, or its basic one for other languages (Radford et al. 2022,
-    appendix C), those without spaces are scored by character. Audio beyond 30 s is read window by window with
-    Whisper's time stamps.
+    """Word errors of Whisper after its own normalisation of both texts; languages without spaces by character.
 
     Args:
+        whisper: the recogniser, see :mod:`sitok_espnet.evaluate.whisper`.
         languages: of the scored utterances.
         foreign: utterance -> language, of those that are not English.
+
+    Raises:
+        MetricUnavailable: a language that this Whisper does not know.
     """
 
     name = "whisper_wer"
-    title = "WER (Whisper)"
+    rate = "WER"
     unit = "errors per reference word (character where words are not spaced)"
-    sample_rate = 16000
+    sample_rate = SAMPLE_RATE
 
-    def __init__(self, languages: tuple[str, ...] = ("en",), foreign: Mapping[str, str] | None = None):
-        self._languages, self._foreign = languages, dict(foreign or {})
-        self._whisper = WHISPER.open()
-        generation = self._whisper.model.generation_config
-        self._multilingual = getattr(generation, "is_multilingual", False)
-        known = [key.strip("<|>") for key in getattr(generation, "lang_to_id", None) or {}]
-        unknown = [language for language in languages if language not in (known if self._multilingual else ["en"])]
-        if unknown:
-            raise MetricUnavailable(f"{self._whisper.name} does not know the language {', '.join(unknown)} (utt2lang)")
-        self.model = f"{self._whisper.name}, greedy, Whisper's normaliser"
-        self.version = self._whisper.version
+    def __init__(
+        self, whisper: AbsWhisper, languages: tuple[str, ...] = ("en",), foreign: Mapping[str, str] | None = None
+    ):
+        self._whisper, self._languages, self._foreign = whisper, languages, dict(foreign or {})
+        if unknown := [language for language in languages if language not in whisper.languages]:
+            raise MetricUnavailable(f"{whisper.name} does not know the language {', '.join(unknown)} (utt2lang)")
+        self.title = f"{self.rate} (Whisper {whisper.size})" if whisper.size else f"{self.rate} (Whisper)"
+        self.model = f"{whisper.name}, greedy, {whisper.normalizer.name}"
+        self.version = whisper.version
 
     def card(self) -> dict:
         """The name card, with the languages."""
@@ -64,22 +52,22 @@ class WhisperWordErrorRate(AbsErrorRate):
 
     def split(self, text: str, utterance: str) -> list[str]:
         """Words, or characters, after Whisper's normalisation."""
-        tokenizer, language = self._whisper.processor.tokenizer, self._language(utterance)
-        if language == "en":
-            return tokenizer.normalize(text).split()
-        plain = tokenizer.basic_normalize(text)
-        return list("".join(plain.split())) if language in WITHOUT_SPACES else plain.split()
+        return self._whisper.normalizer.words(text, self._language(utterance))
 
     def transcribe(self, speech: np.ndarray, utterance: str) -> str:
-        """The most probable token at every step, without temperature or fallback, so that it repeats."""
-        long = len(speech) > WINDOW_SECONDS * self.sample_rate
-        spread = {"truncation": False, "padding": "longest"} if long else {}
-        prepared = self._whisper.processor(
-            speech, sampling_rate=self.sample_rate, return_tensors="pt", return_attention_mask=True, **spread
-        ).to(self._whisper.device)
-        spoken = {"language": self._language(utterance), "task": "transcribe"} if self._multilingual else {}
-        with torch.no_grad():
-            tokens = self._whisper.model.generate(
-                **prepared, do_sample=False, num_beams=1, return_timestamps=long, **spoken
-            )
-        return self._whisper.processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
+        """The words that Whisper hears in the utterance's language."""
+        return self._whisper.transcribe(speech, self._language(utterance))
+
+
+class WhisperCharacterErrorRate(WhisperWordErrorRate):
+    """Character errors of Whisper after the same normalisation, single spaces between words included."""
+
+    name = "whisper_cer"
+    rate = "CER"
+    unit = "errors per reference character"
+    has_kinds = False
+
+    def split(self, text: str, utterance: str) -> list[str]:
+        """Characters of the normalised text."""
+        space = "" if self._language(utterance) in WITHOUT_SPACES else " "
+        return list(space.join(super().split(text, utterance)))
