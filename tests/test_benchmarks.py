@@ -9,7 +9,8 @@ import yaml
 from speech_generator import speech, write_corpus
 from tiny import TINY, tiny_config
 
-from benchmarks import decoders, metric_response, peers, streaming
+from benchmarks import codebook_start, decoders, metric_response, peers, streaming
+from sitok_espnet.errors import SiTokError
 
 
 def test_streaming_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
@@ -97,3 +98,27 @@ def test_peer_benchmark(tiny_model_dir, tmp_path, monkeypatch, capsys):
     table = capsys.readouterr().out
     assert "| SiTok, 1 step | trained | " in table and "Codec2, mode 1200: not run: " in table
     assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+
+
+def test_codebook_start_reads_logs_of_trainings(tmp_path, monkeypatch, capsys):
+    from torch.utils.tensorboard import SummaryWriter
+
+    for name, scale in (("growing", 2.0), ("fixed", 1.0)):
+        with SummaryWriter(str(tmp_path / name / "tensorboard/train")) as writer:
+            for update in range(10, 501, 10):
+                for codebook in (0, 7):
+                    writer.add_scalar(f"perplexity_{codebook}", scale * update + codebook, update)
+                writer.add_scalar("loss", 1.0, update)
+    arguments = [f"{name}={tmp_path / name}" for name in ("growing", "fixed")]
+    monkeypatch.setattr("sys.argv", ["codebook_start.py", *arguments, "-o", str(tmp_path / "start.svg")])
+    codebook_start.main()
+    table = capsys.readouterr().out
+    assert "| growing | perplexity_7 | 107 | 307 | 607 | 1007 |" in table
+    assert "| fixed | perplexity_0 | 50 | 150 | 300 | 500 |" in table
+    numbers = json.loads((tmp_path / "start.json").read_text())["curves"]["fixed"]["perplexity_0"]
+    assert numbers["updates"][:2] == [10, 20] and numbers["values"][:2] == [10.0, 20.0]
+    picture = (tmp_path / "start.svg").read_text()
+    assert "growing: perplexity_7" in picture or picture.count('<g id="line2d') >= 4
+    (tmp_path / "empty/tensorboard/train").mkdir(parents=True)
+    with pytest.raises(SiTokError, match="no event files"):
+        codebook_start.perplexities(tmp_path / "empty")
