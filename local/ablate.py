@@ -25,6 +25,7 @@ from ablation_rows import Row, expand, list_rows
 from ablation_table import write_table
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate.metrics import default_recognizers
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("train", "score")
@@ -110,7 +111,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--exp", default="exp/ablation", help="folder of the experiments and the table")
     parser.add_argument("--stats_dir", default="exp/sitok_stats", help="mel statistics of stage 4")
     parser.add_argument("--stages", default="train,score", help="train (stage 5), score (7 and 8), or both")
-    parser.add_argument("--metrics", nargs="+", default=["mel", "stoi", "wer"], help="of stage 8, columns of the table")
+    parser.add_argument("--metrics", nargs="+", default=None, help="of stage 8, columns; default: mel, stoi, WER")
     parser.add_argument("--recipe_args", default="", help='more options of run.sh, as "--ngpu 1 --nj 4"')
     parser.add_argument("--synth_args", default="", help='more options of the resynthesis, as "--vocoder vocos"')
     parser.add_argument("--overlays", default=str(ROOT / "conf/ablation"), help="folder of the rows")
@@ -137,7 +138,7 @@ def main(cmd: Sequence[str] | None = None, runner: Callable[..., subprocess.Comp
             stats=args.stats_dir,
             changes=tuple(args.set),
             nbpe=parse_pieces(args.nbpe, Path(args.overlays)),
-            metrics=tuple(args.metrics),
+            metrics=tuple(args.metrics or ("mel", "stoi", default_recognizers()[0])),
             recipe_args=tuple(shlex.split(args.recipe_args)),
             synth_args=args.synth_args,
         )

@@ -254,7 +254,8 @@ class Plan:
         systems = "--systems " + " ".join(self._systems(row))
         options = [value for key, number in row.inference.items() for value in (f"--{key}", f"{number:g}")]
         options += ["--synth_args", f"{systems} {self.settings.synth_args}".strip()]
-        options += ["--score_args", f"{systems} --metrics {' '.join(self.settings.metrics)} --spectrograms 0"]
+        metrics = " ".join(self.settings.metrics)
+        options += ["--score_args", f"{systems} --metrics {metrics} --judge_all --spectrograms 0"]
         dump = [] if experiment.config.get("quantizer") == "identity" else [self.command(experiment, 7)]
         return [*dump, self.command(experiment, 8, *options)]
 

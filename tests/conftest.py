@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(autouse=True)
 def _known_environment(monkeypatch):
-    """A developer's own SITOK_MODEL must not change a test."""
+    """A developer's own SITOK_MODEL or SITOK_WHISPER must not change a test."""
     monkeypatch.delenv("SITOK_MODEL", raising=False)
+    monkeypatch.delenv("SITOK_WHISPER", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.foreign import ORIGINAL, Options, parse_hypotheses, prepare
-from sitok_espnet.evaluate.metrics import METRICS, check_names
+from sitok_espnet.evaluate.metrics import check_names, default_metrics
 from sitok_espnet.evaluate.request import Request
 from sitok_espnet.evaluate.versa import write_versa
 from sitok_espnet.evaluate.write import write_results
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     output = Path(args.output)
     files = {name: _file(args, name) for name in ("text", "utt2spk", "utt2lang")}
     train_text, prompts = _file(args, "train_text"), _file(args, "prompts")
-    metrics = tuple(args.metrics or [*METRICS, *(["sim_prompt"] if prompts else [])])
+    metrics = tuple(args.metrics or [*default_metrics(), *(["sim_prompt"] if prompts else [])])
     check_names(metrics)  # before an earlier call's rows are replaced
     options = Options(args.resample, args.fit_length)
     prepared = prepare(args.ref, parse_hypotheses(args.hyp), output, files, options)
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         processes=args.nj,
         tokenizer=False,
         prompts=prompts,
+        cache=Path(args.cache) if args.cache else None,
     )
     results, page = write_results(request, "sitok_espnet.bin.main", args.arguments, args.spectrograms)
     print(json.dumps(results, indent=1, ensure_ascii=False) if args.json else page)

@@ -75,6 +75,7 @@ def get_parser() -> argparse.ArgumentParser:
     judge.add_argument("--train_text", help="other transcripts, from which the offline recogniser learns word order")
     judge.add_argument("--prompts", help="wav.scp of another recording of each speaker: for sim_prompt")
     judge.add_argument("--metrics", nargs="+", metavar="METRIC", help="columns (default: all that need no download)")
+    judge.add_argument("--cache", help="file of measurements, which evaluations may share (default: one in -o)")
     judge.add_argument(
         "--resample",
         action="store_true",

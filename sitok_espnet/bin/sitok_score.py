@@ -21,7 +21,15 @@ def get_parser() -> argparse.ArgumentParser:
         "--prompts", default=None, help="wav.scp with another recording of each utterance's speaker, for sim_prompt"
     )
     parser.add_argument("--systems", nargs="+", default=None, metavar="SYSTEM", help="rows of the table; default: all")
-    parser.add_argument("--metrics", nargs="+", default=None, metavar="METRIC", help="columns; default: all")
+    parser.add_argument(
+        "--metrics", nargs="+", default=None, metavar="METRIC", help="columns; default: docs/metrics.md"
+    )
+    parser.add_argument(
+        "--judge_all", action="store_true", help="Whisper judges every row, not only those that the table is about"
+    )
+    parser.add_argument(
+        "--cache", default=None, help="file of measurements, which evaluations may share; default: one in --eval_dir"
+    )
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--nj", type=int, default=2, help="processes, one thread each")
@@ -38,7 +46,7 @@ def main(cmd=None) -> int:
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
     from sitok_espnet.evaluate.files import read_json
-    from sitok_espnet.evaluate.metrics import METRICS
+    from sitok_espnet.evaluate.metrics import default_metrics
     from sitok_espnet.evaluate.request import Request
     from sitok_espnet.evaluate.synthesis import TOKENIZER
     from sitok_espnet.evaluate.write import write_results
@@ -52,13 +60,15 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         eval_dir=Path(args.eval_dir),
         data_dir=Path(args.data_dir),
         systems=tuple(args.systems or all_rows(card)),
-        metrics=tuple(args.metrics or [*METRICS, *(["sim_prompt"] if args.prompts else [])]),
+        metrics=tuple(args.metrics or [*default_metrics(), *(["sim_prompt"] if args.prompts else [])]),
         train_text=Path(args.train_text) if args.train_text else None,
         train_tokens=Path(args.train_tokens) if args.train_tokens else None,
         resamples=args.resamples,
         seed=args.seed,
         processes=args.nj,
         prompts=Path(args.prompts) if args.prompts else None,
+        judge_all=args.judge_all,
+        cache=Path(args.cache) if args.cache else None,
     )
     print(write_results(request, MODULE, arguments, args.spectrograms)[1])
 

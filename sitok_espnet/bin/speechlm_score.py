@@ -9,7 +9,7 @@ from sitok_espnet.bin.command import run_command
 from sitok_espnet.errors import SiTokError
 
 MODULE = "sitok_espnet.bin.speechlm_score"
-METRICS = ("wer", "cer", "sim_prompt", "dnsmos")  # what needs no recording of the same words
+METRICS = ("sim_prompt", "distillmos")  # beside the recogniser's: what needs no recording of the same words
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,7 +29,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--generated", type=Path, required=True, help="what speechlm_generate wrote (stage 6)")
     parser.add_argument("--vocoded", type=Path, required=True, help="what speechlm_vocode wrote (stage 7)")
     parser.add_argument("--output_dir", type=Path, required=True, help="evaluation directory")
-    parser.add_argument("--metrics", nargs="+", default=list(METRICS), metavar="METRIC", help="columns")
+    parser.add_argument(
+        "--metrics", nargs="+", default=None, metavar="METRIC", help=f"columns; default: WER, CER, {', '.join(METRICS)}"
+    )
+    parser.add_argument(
+        "--cache", default=None, type=Path, help="file of measurements to share; default: one in --output_dir"
+    )
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap, and of who gets whose text")
     parser.add_argument("--nj", type=int, default=1, help="processes, one thread each")
@@ -47,7 +52,7 @@ def main(cmd=None) -> int:
 def run(args: argparse.Namespace, arguments: list[str]) -> None:
     """Measure, write results.json and RESULTS.md, draw."""
     from sitok_espnet.evaluate.foreign import prepare
-    from sitok_espnet.evaluate.metrics import check_names
+    from sitok_espnet.evaluate.metrics import check_names, default_recognizers
     from sitok_espnet.evaluate.request import Request
     from sitok_espnet.evaluate.synthesis import CLIPPED
     from sitok_espnet.evaluate.write import write_results
@@ -58,7 +63,8 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     for option in ("resamples", "nj"):
         if getattr(args, option) < 1:
             raise SiTokError(f"--{option} must be at least 1, not {getattr(args, option)}")
-    check_names(args.metrics)
+    metrics = tuple(args.metrics or (*default_recognizers(), *METRICS))
+    check_names(metrics)
     loaded = load_speech_lm(args.lm, args.checkpoint, args.device)
     content = speech_lm_results(loaded, args)
     tables = {name: args.data_dir / name for name in ("text", "utt2spk", "utt2lang")}
@@ -75,13 +81,14 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         eval_dir=args.output_dir,
         data_dir=args.output_dir / "original",
         systems=prepared.systems,
-        metrics=tuple(args.metrics),
+        metrics=metrics,
         train_text=args.train_text or args.train_dir / "text",
         resamples=args.resamples,
         seed=args.seed,
         processes=args.nj,
         tokenizer=False,
         prompts=args.data_dir / "prompt.scp",
+        cache=args.cache,
     )
     print(write_results(request, MODULE, arguments, args.spectrograms, {"speech_lm": content})[1])
 

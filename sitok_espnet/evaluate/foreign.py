@@ -16,8 +16,8 @@ from tqdm import tqdm
 from sitok_espnet.audio import resample, write_audio
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.files import read_transcripts, write_table
-from sitok_espnet.evaluate.measure import CACHE
 from sitok_espnet.evaluate.own_files import check_inputs_survive, claim, input_files
+from sitok_espnet.evaluate.score_cache import CACHE
 from sitok_espnet.evaluate.synthesis import CLIPPED, SOURCE_RATE, TOKENIZER
 from sitok_espnet.evaluate.voice_results import EMBEDDINGS
 from sitok_espnet.evaluate.write import PAGE, RESULTS, TRANSCRIPTS
@@ -27,8 +27,8 @@ ORIGINAL = "original"
 RESAMPLED_RATE = 24000  # Hz: what every recipe works at, and the only rate of the mel distance
 ROUNDING = 2  # samples by which converting a rate may change a length
 TABLES = ("text", "utt2spk", "utt2lang")
-OWN_PAGES = (RESULTS, PAGE, TRANSCRIPTS)
-ROW_FILES = ("wav.scp", CLIPPED, SOURCE_RATE, CACHE, EMBEDDINGS)  # of every row, besides changed audio
+OWN_PAGES = (RESULTS, PAGE, TRANSCRIPTS, CACHE)
+ROW_FILES = ("wav.scp", CLIPPED, SOURCE_RATE, EMBEDDINGS)  # of every row, besides changed audio
 RESERVED = {ORIGINAL, "spectrograms", "steps", "versa"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 EXAMPLES = 3

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+REFERENCE, NOT_JUDGED = "reference", "not judged"  # statuses of cells that are a dash
+
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; cells are escaped so that no text can break it."""
@@ -17,7 +19,7 @@ def cell_text(cell: Mapping, decimals: int) -> str:
     """A number with its interval, or why there is none."""
     if cell["status"] == "not run":
         return f"not run: {cell['reason']}"
-    if cell["status"] == "reference":
+    if cell["status"] in (REFERENCE, NOT_JUDGED):
         return "-"
     text = f"{cell['value']:.{decimals}f} [{cell['low']:.{decimals}f}, {cell['high']:.{decimals}f}]"
     excluded = len(cell.get("excluded", {}))

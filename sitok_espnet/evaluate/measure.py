@@ -1,52 +1,46 @@
 """Measure every utterance of every system, with a cache, in a few processes."""
 
-import hashlib
-import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, Sample, build_metric
+from sitok_espnet.evaluate.score_cache import Entry, ScoreCache
 from sitok_espnet.inputs import AudioInput, audio_hash
-
-CACHE = "scores.jsonl"
-MEASURED = tuple(field.name for field in fields(Measurement))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One utterance and what is still to be measured of it.
+    """One utterance and what is still to be observed of it.
 
     Attributes:
         reference: the original recording.
         text: its transcript, or None.
-        wanted: (system, its audio, metrics to measure, their cache keys).
+        wanted: (audio, metrics to observe it with, their cache keys).
         strict: whether audio that a metric refuses is an error or an excluded utterance.
     """
 
     reference: AudioInput
     text: str | None
-    wanted: tuple[tuple[str, AudioInput, tuple[str, ...], tuple[str, ...]], ...]
+    wanted: tuple[tuple[AudioInput, tuple[str, ...], tuple[str, ...]], ...]
     strict: bool = True
 
 
 @dataclass(frozen=True)
-class Result:
-    """A measurement and where it belongs."""
+class Place:
+    """Where an observation belongs: several places may want the same one."""
 
     system: str
-    utterance: str
     metric: str
-    key: str
-    measurement: Measurement
+    utterance: str
 
 
 def measure_all(
@@ -55,9 +49,10 @@ def measure_all(
     systems: Mapping[str, Mapping[str, AudioInput]],
     metrics: Mapping[str, AbsMetric],
     context: MetricContext,
-    cache_dir: Path,
+    cache: ScoreCache,
     processes: int = 1,
     strict: bool = True,
+    judged: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, dict[str, dict[str, Measurement]]]:
     """system -> metric -> utterance -> Measurement.
 
@@ -67,84 +62,99 @@ def measure_all(
         systems: system -> utterance -> audio.
         metrics: name -> metric, those that can run here.
         context: from which worker processes build the same metrics again.
-        cache_dir: measurements are kept in ``<cache_dir>/<system>/scores.jsonl``, keyed by a hash of both audios,
-            the text and the metric's fingerprint.
+        cache: where observations are kept and looked for first.
         processes: worker processes; 1 measures in this one.
         strict: audio of another length or rate than a metric takes is an error, because our systems make none; False
             (anybody's audio) excludes the utterance from that metric, with the reason.
+        judged: metric -> systems that it measures; a metric that is not in it measures all.
 
     Raises:
         SiTokError: a system lacks an utterance, or audio that cannot be read or compared.
     """
-    known = {system: _read_cache(cache_dir / system / CACHE) for system in systems}
     scores = {system: {metric: {} for metric in metrics} for system in systems}
-    jobs = []
-    for reference in references:
-        text = texts.get(reference.utt)
-        reference_hash, wanted = audio_hash(reference), []
-        for system, audio in systems.items():
-            if reference.utt not in audio:
-                raise SiTokError(
-                    f"{cache_dir / system / 'wav.scp'} has no utterance {reference.utt}: synthesize it again"
-                )
-            hypothesis = audio[reference.utt]
-            inputs = f"{reference_hash} {audio_hash(hypothesis)} {text}"
-            missing = []
-            for name, metric in metrics.items():
-                if metric.intrusive and system == "original":
-                    continue  # the reference compared with itself
-                key = hashlib.sha256(f"{inputs} {metric.fingerprint()}".encode()).hexdigest()[:24]
-                if key in known[system]:
-                    scores[system][name][reference.utt] = known[system][key]
-                else:
-                    missing.append((name, key))
-            if missing:
-                names, keys = zip(*missing, strict=True)
-                wanted.append((system, hypothesis, names, keys))
-        if wanted:
-            jobs.append(Job(reference, text, tuple(wanted), strict))
-    for result in _run(jobs, metrics, context, processes):
-        scores[result.system][result.metric][result.utterance] = result.measurement
-        _append(cache_dir / result.system / CACHE, result)
+    places, audio = _places(references, texts, systems, metrics, judged or {}, scores)
+
+    def conclude(key: str, observed: Measurement) -> None:
+        for place in places[key]:
+            scores[place.system][place.metric][place.utterance] = (
+                observed
+                if observed.excluded
+                else metrics[place.metric].conclude(observed, texts.get(place.utterance), place.utterance)
+            )
+
+    known = cache.read(places.keys())
+    for key, observed in known.items():
+        conclude(key, observed)
+    jobs = _jobs(references, texts, {key: there for key, there in places.items() if key not in known}, audio, strict)
+    for results in _run(jobs, metrics, context, processes):
+        cache.add(results)
+        for entry in results:
+            conclude(entry.key, entry.measurement)
     return scores
 
 
-def _read_cache(path: Path) -> dict[str, Measurement]:
-    cache: dict[str, Measurement] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                cache[entry["key"]] = Measurement(*(entry[part] for part in MEASURED))
-            except (ValueError, KeyError, TypeError):
-                logging.warning("%s: a damaged line is ignored and measured again", path)
-    return cache
+def _places(
+    references: Sequence[AudioInput],
+    texts: Mapping[str, str],
+    systems: Mapping[str, Mapping[str, AudioInput]],
+    metrics: Mapping[str, AbsMetric],
+    judged: Mapping[str, Collection[str]],
+    scores: Mapping[str, Mapping[str, dict[str, Measurement]]],
+) -> tuple[dict[str, list[Place]], dict[Place, AudioInput]]:
+    """Cache key -> where its observation belongs, and the audio of each place; refused ones go into ``scores``."""
+    places, audio = defaultdict(list), {}
+    for reference in references:
+        utterance, reference_hash = reference.utt, audio_hash(reference)
+        for system, items in systems.items():
+            if utterance not in items:
+                raise SiTokError(f"{system}/wav.scp has no utterance {utterance}: synthesize it again")
+            hypothesis_hash = audio_hash(items[utterance])
+            for name, metric in metrics.items():
+                if metric.intrusive and system == "original":
+                    continue  # the reference compared with itself
+                if system not in judged.get(name, systems):
+                    continue
+                if reason := metric.refusal(texts.get(utterance), utterance):
+                    scores[system][name][utterance] = Measurement(float("nan"), 0.0, notice=reason)
+                    continue
+                place = Place(system, name, utterance)
+                places[metric.cache_key(utterance, hypothesis_hash, reference_hash)].append(place)
+                audio[place] = items[utterance]
+    return places, audio
 
 
-def _append(path: Path, result: Result) -> None:
-    """One line a measurement, at once: an interrupted run loses nothing. NaN stays NaN (Python's JSON dialect)."""
-    entry = {
-        "key": result.key,
-        "utterance": result.utterance,
-        "metric": result.metric,
-    } | asdict(result.measurement)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+def _jobs(
+    references: Sequence[AudioInput],
+    texts: Mapping[str, str],
+    places: Mapping[str, Sequence[Place]],
+    audio: Mapping[Place, AudioInput],
+    strict: bool,
+) -> list[Job]:
+    """A job an utterance, for what is missing: equal audio is observed once."""
+    missing = defaultdict(lambda: defaultdict(list))  # utterance -> audio -> (metric, key)
+    for key, (first, *_) in places.items():
+        missing[first.utterance][audio[first]].append((first.metric, key))
+    jobs = []
+    for reference in references:
+        if wanted := missing.get(reference.utt):
+            parts = tuple((item, *map(tuple, zip(*pairs, strict=True))) for item, pairs in wanted.items())
+            jobs.append(Job(reference, texts.get(reference.utt), parts, strict))
+    return jobs
 
 
 def _run(
     jobs: Sequence[Job], metrics: Mapping[str, AbsMetric], context: MetricContext, processes: int
-) -> Iterator[Result]:
+) -> Iterator[list[Entry]]:
     progress = tqdm(total=len(jobs), desc="scoring", unit="utt", mininterval=1.0, disable=not jobs)
     with progress:
         for results in _results(jobs, metrics, context, processes):
-            yield from results
+            yield results
             progress.update()
 
 
 def _results(
     jobs: Sequence[Job], metrics: Mapping[str, AbsMetric], context: MetricContext, processes: int
-) -> Iterable[list[Result]]:
+) -> Iterable[list[Entry]]:
     if processes <= 1 or len(jobs) < 2:
         yield from (_measure(job, metrics) for job in jobs)
         return
@@ -175,24 +185,26 @@ def _start_worker(names: tuple[str, ...], context: MetricContext) -> None:
     _worker_metrics.update({name: build_metric(name, context) for name in names})
 
 
-def _measure_in_worker(job: Job) -> list[Result]:
+def _measure_in_worker(job: Job) -> list[Entry]:
     return _measure(job, _worker_metrics)
 
 
-def _measure(job: Job, metrics: Mapping[str, AbsMetric]) -> list[Result]:
+def _measure(job: Job, metrics: Mapping[str, AbsMetric]) -> list[Entry]:
     reference, rate = job.reference.read()
     results = []
-    for system, audio, names, keys in job.wanted:
+    for audio, names, keys in job.wanted:
         hypothesis, hypothesis_rate = audio.read()
         if hypothesis_rate != rate:
             raise SiTokError(f"{audio.location} has {hypothesis_rate} Hz, its original {rate} Hz: they must be equal")
         sample = Sample(job.reference.utt, reference, hypothesis, rate, job.text)
         for name, key in zip(names, keys, strict=True):
+            lasting = True
             try:
-                measurement = metrics[name].measure(sample)
+                observed = metrics[name].observe(sample)
             except SiTokError as error:
-                if job.strict and not isinstance(error, NotMeasurable):
+                lasting = isinstance(error, NotMeasurable)
+                if job.strict and not lasting:
                     raise
-                measurement = Measurement(float("nan"), 0.0, notice=str(error))
-            results.append(Result(system, job.reference.utt, name, key, measurement))
+                observed = Measurement(float("nan"), 0.0, notice=str(error))
+            results.append(Entry(key, job.reference.utt, name, observed, lasting))
     return results

@@ -10,11 +10,14 @@ from sitok_espnet.evaluate import statistics, synthesis
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
 from sitok_espnet.evaluate.errors import MetricUnavailable
 from sitok_espnet.evaluate.files import read_json, read_languages, read_transcripts
+from sitok_espnet.evaluate.judged import judged_rows
+from sitok_espnet.evaluate.markdown import NOT_JUDGED, REFERENCE
 from sitok_espnet.evaluate.measure import measure_all
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, MetricContext, build_metric
 from sitok_espnet.evaluate.peers import PREFIX
 from sitok_espnet.evaluate.rates import row_costs
 from sitok_espnet.evaluate.request import Request, Scores, attempt, not_run
+from sitok_espnet.evaluate.score_cache import CACHE, ScoreCache
 from sitok_espnet.evaluate.significance import holm
 from sitok_espnet.evaluate.text import normalize_words
 from sitok_espnet.evaluate.tokenizer_results import tokenizer_results
@@ -53,11 +56,13 @@ def measure(request: Request) -> Scores:
         except MetricUnavailable as error:
             missing_metrics[name] = str(error)
             logging.warning("%s: not run: %s", name, error)
+    judged = judged_rows(request, audio, metrics)
+    cache = ScoreCache(request.cache or request.eval_dir / CACHE)
     values = measure_all(
-        references, texts, audio, metrics, context, request.eval_dir, request.processes, strict=request.tokenizer
+        references, texts, audio, metrics, context, cache, request.processes, strict=request.tokenizer, judged=judged
     )
     _mark_converted(request, metrics, values)
-    return Scores(references, texts, audio, metrics, values, missing_systems, missing_metrics)
+    return Scores(references, texts, audio, metrics, values, missing_systems, missing_metrics, judged)
 
 
 def _mark_converted(
@@ -144,7 +149,9 @@ def _cell(request: Request, scores: Scores, system: str, name: str) -> dict:
     if name in scores.missing_metrics:
         return not_run(scores.missing_metrics[name])
     if scores.metrics[name].intrusive and system == "original":
-        return {"status": "reference", "reason": "the original compared with itself is perfect by construction"}
+        return {"status": REFERENCE, "reason": "the original compared with itself is perfect by construction"}
+    if not scores.is_judged(system, name):
+        return {"status": NOT_JUDGED}
     measurements = scores.values[system][name]
     excluded = {utt: item.notice for utt, item in measurements.items() if item.excluded}
     if measurements and len(excluded) == len(measurements):
@@ -198,6 +205,9 @@ def _compare(request: Request, scores: Scores, first: str, second: str) -> dict:
                     scores.missing_systems.get(s, f"{s} not scored") for s in (first, second) if s not in scores.values
                 )
             )
+            continue
+        if not (scores.is_judged(first, name) and scores.is_judged(second, name)):
+            cells[name] = {"status": NOT_JUDGED}
             continue
         pair = (scores.values[first][name], scores.values[second][name])
         better = metric.higher_is_better

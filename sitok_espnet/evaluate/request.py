@@ -25,6 +25,8 @@ class Request:
         tokenizer: whether the audio was made by sitok_synth_systems, so that there is a tokenizer to report on; False
             for anybody's audio.
         prompts: wav.scp of another recording of each utterance's speaker, for the metrics that compare with it.
+        judge_all: whether costly metrics judge every row, see :mod:`sitok_espnet.evaluate.judged`.
+        cache: file of measurements, which other evaluations may share; None: one of this evaluation.
     """
 
     eval_dir: Path
@@ -38,11 +40,16 @@ class Request:
     processes: int = 1
     tokenizer: bool = True
     prompts: Path | None = None
+    judge_all: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All measurements: system -> metric -> utterance -> Measurement, and why pieces are missing."""
+    """All measurements: system -> metric -> utterance -> Measurement, and why pieces are missing.
+
+    ``judged``: of metrics that do not measure every row, those that they do.
+    """
 
     references: list[AudioInput]
     texts: dict[str, str]
@@ -51,6 +58,11 @@ class Scores:
     values: dict[str, dict[str, dict[str, Measurement]]]
     missing_systems: dict[str, str] = field(default_factory=dict)
     missing_metrics: dict[str, str] = field(default_factory=dict)
+    judged: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def is_judged(self, system: str, metric: str) -> bool:
+        """Whether the metric was to measure this row."""
+        return system in self.judged.get(metric, (system,))
 
 
 def not_run(reason: object) -> dict:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from sitok_espnet.evaluate.earlier import REFINED, earlier_name
-from sitok_espnet.evaluate.markdown import cell_text, markdown_table, provenance_lines
+from sitok_espnet.evaluate.judged import REMARK
+from sitok_espnet.evaluate.markdown import NOT_JUDGED, REFERENCE, cell_text, markdown_table, provenance_lines
 from sitok_espnet.evaluate.peers import peer_title
 from sitok_espnet.evaluate.peers_table import peers_section, rate_text
 from sitok_espnet.evaluate.speech_lm_table import speech_lm_section
@@ -104,11 +105,13 @@ def legend_lines(results: Mapping) -> list[str]:
 
 
 def _notes(results: Mapping) -> list[str]:
-    notes, dash = [], False
+    notes, dash, unjudged = [], False, set()
     for system, content in results["systems"].items():
         title = row_title(system)
         for name, cell in content["metrics"].items():
-            dash = dash or cell["status"] == "reference"
+            dash = dash or cell["status"] == REFERENCE
+            if cell["status"] == NOT_JUDGED:
+                unjudged.add(results["metrics"][name]["title"])
             notes += [f"excluded from {name} of {title}: {text}." for text in _grouped(cell.get("excluded", {}))]
             notes += [f"{name} of {title}: {text}." for text in _grouped(cell.get("notices", {}))]
         if clipped := content.get("samples_clipped"):
@@ -116,6 +119,8 @@ def _notes(results: Mapping) -> list[str]:
     sources = {content["rate"]["source"] for content in results["systems"].values() if content.get("rate")}
     if sources:
         notes.insert(0, f'bit/s: {" or ".join(sorted(sources))}; "-": no code, or a control.')
+    if unjudged:
+        notes.insert(0, f'"-" in {", ".join(sorted(unjudged))}: {REMARK}.')
     if dash:
         notes.insert(0, '"-": the original compared with itself is perfect by construction.')
     return notes
@@ -147,6 +152,8 @@ def _comparisons(results: Mapping) -> str:
         title = f"{row_title(pair['first'])} - {row_title(pair['second'])}"
         for name in measured:
             cell, metric = pair["metrics"][name], results["metrics"][name]["title"]
+            if cell["status"] == NOT_JUDGED:
+                continue
             if cell["status"] == "not run":
                 rows.append([title, metric, cell_text(cell, 3), *["-"] * 5])
                 continue

@@ -44,6 +44,7 @@ COUNTERPARTS: Mapping[str, tuple[dict, str]] = {
     "wer": (_WHISPER, "Whisper large-v3 in the place of the offline recogniser; error counts, to be summed"),
     "cer": (_WHISPER, "the same run as wer"),
     "whisper_wer": (_WHISPER, "OpenAI's Whisper large-v3 with its own text cleaner"),
+    "whisper_cer": (_WHISPER, "the same run as whisper_wer"),
     "hubert_wer": ({"name": "hubert_wer", "model_tag": "default", "text_cleaner": "whisper_basic"}, _HUBERT),
     "sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
     "wavlm_sim": ({"name": "speaker", "model_tag": "default"}, "another encoder: ESPnet's RawNet3"),
@@ -55,7 +56,7 @@ COUNTERPARTS: Mapping[str, tuple[dict, str]] = {
     "mcd": (_WORLD, "other analysis settings"),
     "f0_rmse": (_WORLD, "other analysis settings, in Hz"),
 }
-NEED_TEXT = ("wer", "cer", "whisper_wer", "hubert_wer")
+NEED_TEXT = ("wer", "cer", "whisper_wer", "whisper_cer", "hubert_wer")
 
 
 def write_versa(eval_dir: Path, systems: Sequence[str], metrics: Sequence[str], output: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
 from sitok_espnet.evaluate.files import read_languages, read_transcripts
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
 from sitok_espnet.evaluate.metrics.cer import CharacterErrorRate
+from sitok_espnet.evaluate.metrics.distillmos import DistillMOS
 from sitok_espnet.evaluate.metrics.dnsmos import DNSMOSOverall
 from sitok_espnet.evaluate.metrics.estoi import ESTOI
 from sitok_espnet.evaluate.metrics.f0_rmse import F0RMSE
@@ -29,7 +30,7 @@ from sitok_espnet.evaluate.metrics.wavlm_similarity import WavLMSimilarity
 from sitok_espnet.evaluate.metrics.wer import WordErrorRate
 from sitok_espnet.evaluate.metrics.whisper_wer import WhisperCharacterErrorRate, WhisperWordErrorRate
 from sitok_espnet.evaluate.recognizer import Recognizer, refuse_shared_sentences
-from sitok_espnet.evaluate.whisper import AbsWhisper, open_whisper
+from sitok_espnet.evaluate.whisper import AbsWhisper, find_whisper, open_whisper
 from sitok_espnet.evaluate.world import World
 from sitok_espnet.inputs import AudioInput, read_scp
 
@@ -93,12 +94,12 @@ class MetricContext:
         return World()
 
 
-# The default columns: all that packages bring with them.
+# All that packages bring with them, but what costs too much to be measured unasked (below).
 METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "wer": lambda context: WordErrorRate(context.recognizer),
     "cer": lambda context: CharacterErrorRate(context.recognizer),
     "sim": lambda context: SpeakerSimilarity(),
-    "dnsmos": lambda context: DNSMOSOverall(),
+    "distillmos": lambda context: DistillMOS(),
     "pesq": lambda context: PESQ(),
     "stoi": lambda context: STOI(),
     "estoi": lambda context: ESTOI(),
@@ -109,17 +110,35 @@ METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
 }
 
 
-# Only where asked for by name: their weights are in no package and must be at hand (docs/metrics.md).
+# Weights that must be at hand (docs/metrics.md), or slow: where asked for by name; Whisper also where it is at hand.
 OPTIONAL_METRICS: dict[str, Callable[[MetricContext], AbsMetric]] = {
     "whisper_wer": lambda context: WhisperWordErrorRate(context.whisper, context.languages, context.foreign),
     "whisper_cer": lambda context: WhisperCharacterErrorRate(context.whisper, context.languages, context.foreign),
     "hubert_wer": lambda context: HubertWordErrorRate(context.languages),
     "wavlm_sim": lambda context: WavLMSimilarity(),
     "utmos": lambda context: UTMOS(),
+    "dnsmos": lambda context: DNSMOSOverall(),
     # These need a list of prompts (option --prompts), and the weights of what they are named after.
     "sim_prompt": lambda context: PromptSimilarity(SpeakerSimilarity, context.prompts),
     "wavlm_sim_prompt": lambda context: PromptSimilarity(WavLMSimilarity, context.prompts),
 }
+
+
+OFFLINE, WHISPER = ("wer", "cer"), ("whisper_wer", "whisper_cer")
+
+
+def default_recognizers() -> tuple[str, ...]:
+    """WER and CER of the recogniser that judges unless others are named: Whisper where it is at hand.
+
+    Raises:
+        MetricUnavailable: SITOK_WHISPER names what is no recogniser.
+    """
+    return WHISPER if find_whisper() else OFFLINE
+
+
+def default_metrics() -> tuple[str, ...]:
+    """The default columns: METRICS, heard by :func:`default_recognizers`."""
+    return (*default_recognizers(), *(name for name in METRICS if name not in OFFLINE))
 
 
 def build_metric(name: str, context: MetricContext) -> AbsMetric:
@@ -151,4 +170,6 @@ __all__ = [
     "Sample",
     "build_metric",
     "check_names",
+    "default_metrics",
+    "default_recognizers",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from sitok_espnet.audio import resample
 from sitok_espnet.evaluate.errors import NotMeasurable
-from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample, digest_key
 from sitok_espnet.evaluate.words import CELL, count_kinds
 
 
@@ -19,6 +19,9 @@ def edit_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 
 class AbsErrorRate(AbsMetric):
     """Recognition errors over reference units, pooled over utterances (can exceed 1).
+
+    What is kept in the cache is the recognised text: how texts are compared may change without hearing anything again,
+    and the error rates of one recogniser share it.
 
     Class attributes: has_kinds: whether to say how many are substitutions, deletions and insertions.
     """
@@ -35,14 +38,33 @@ class AbsErrorRate(AbsMetric):
     def split(self, text: str, utterance: str) -> list[str]:
         """The units that are counted, after a normalisation that transcript and recognised text share."""
 
+    def hearing(self, utterance: str) -> str:
+        """All that decides what is heard in a given audio: the recogniser and what it is told."""
+        return f"{self.model} {self.version}"
+
+    def refusal(self, text: str | None, utterance: str) -> str:
+        """Without a transcript nothing is compared, so nothing needs to be heard."""
+        return "" if self.split(text or "", utterance) else "no transcript"
+
     def measure(self, sample: Sample) -> Measurement:
         """Errors over reference units of one utterance; the recognised text is the detail."""
-        expected = self.split(sample.text or "", sample.utterance)
-        if not expected:
-            raise NotMeasurable("no transcript")
+        if reason := self.refusal(sample.text, sample.utterance):
+            raise NotMeasurable(reason)
+        return self.conclude(self.observe(sample), sample.text, sample.utterance)
+
+    def observe(self, sample: Sample) -> Measurement:
+        """The recognised text, as the detail of a number that says nothing yet."""
         speech = resample(sample.hypothesis, sample.sample_rate, self.sample_rate)
-        heard = self.transcribe(speech, sample.utterance)
-        return Measurement(edit_errors(expected, self.split(heard, sample.utterance)), len(expected), heard)
+        return Measurement(0.0, detail=self.transcribe(speech, sample.utterance))
+
+    def conclude(self, observed: Measurement, text: str | None, utterance: str) -> Measurement:
+        """Its errors."""
+        expected, heard = self.split(text or "", utterance), self.split(observed.detail, utterance)
+        return Measurement(edit_errors(expected, heard), len(expected), observed.detail)
+
+    def cache_key(self, utterance: str, hypothesis: str, reference: str) -> str:
+        """Of the audio and of the recogniser, not of what it is compared with."""
+        return digest_key(f"{self.hearing(utterance)} {hypothesis}")
 
     def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
         """Which kinds of errors there are."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+KEY_LENGTH = 24  # hex digits
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -69,6 +71,8 @@ class AbsMetric(ABC):
         higher_is_better: direction.
         sample_rate: Hz at which the metric listens; the audio is resampled to it (sitok_espnet.audio) where it differs.
         intrusive: True if it compares with the reference, so that the reference itself is trivially perfect.
+        costly: True if an utterance takes seconds: by default it judges only the rows that a table is about
+            (sitok_espnet.evaluate.judged).
         decimals: digits after the point in the table.
     Instance attributes:
         model, version: which model in which version gave the number.
@@ -83,6 +87,7 @@ class AbsMetric(ABC):
     higher_is_better: bool
     sample_rate: int
     intrusive: bool = False
+    costly: bool = False
     decimals: int = 2
     model: str
     version: str
@@ -94,6 +99,27 @@ class AbsMetric(ABC):
         Raises:
             NotMeasurable: the utterance cannot be measured; it is reported as excluded.
         """
+
+    def refusal(self, text: str | None, utterance: str) -> str:
+        """Why this utterance is excluded, whatever its audio is; empty if it is not."""
+        return ""
+
+    def observe(self, sample: Sample) -> Measurement:
+        """What is kept in the cache: by default the measurement itself.
+
+        Raises:
+            NotMeasurable: as :meth:`measure`.
+        """
+        return self.measure(sample)
+
+    def conclude(self, observed: Measurement, text: str | None, utterance: str) -> Measurement:
+        """The measurement, from what was observed; by default the same."""
+        return observed
+
+    def cache_key(self, utterance: str, hypothesis: str, reference: str) -> str:
+        """What an observation is kept under: hashes of the audio that is heard, and of the metric."""
+        heard = f"{hypothesis} {reference}" if self.intrusive else hypothesis
+        return digest_key(f"{self.fingerprint()} {heard}")
 
     def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
         """More keys for a system's cell of results.json, from its measured utterances and their transcripts."""
@@ -116,3 +142,8 @@ class AbsMetric(ABC):
     def fingerprint(self) -> str:
         """Changes whenever cached measurements of this metric may no longer be used."""
         return hashlib.sha256(json.dumps(self.card(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_key(text: str) -> str:
+    """KEY_LENGTH hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]

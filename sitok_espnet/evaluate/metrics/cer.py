@@ -8,7 +8,7 @@ class CharacterErrorRate(ErrorRate):
     """Character errors of the offline recogniser over reference characters, spaces between words included."""
 
     name = "cer"
-    title = "CER"
+    title = "CER (pocketsphinx, knows the words)"
     unit = "errors per reference character"
     has_kinds = False  # of characters they say little, and cost much
     units = staticmethod(normalize_characters)

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from sitok_espnet.audio import resample
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
-from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample, digest_key
 from sitok_espnet.inputs import AudioInput, audio_hash
 
 
@@ -47,6 +47,10 @@ class PromptSimilarity(AbsMetric):
                 known[item.location] = audio_hash(item)
         lines = sorted(f"{item.utt} {known[item.location]}" for item in self._prompts.values())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def cache_key(self, utterance: str, hypothesis: str, reference: str) -> str:
+        """Of the utterance too, which decides the prompt."""
+        return digest_key(f"{super().cache_key(utterance, hypothesis, reference)} {utterance}")
 
     def measure(self, sample: Sample) -> Measurement:
         """Similarity of the system's audio to the prompt of the utterance."""

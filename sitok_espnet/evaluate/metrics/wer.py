@@ -8,6 +8,6 @@ class WordErrorRate(ErrorRate):
     """Word errors of the offline recogniser over reference words."""
 
     name = "wer"
-    title = "WER"
+    title = "WER (pocketsphinx, knows the words)"
     unit = "errors per reference word"
     units = staticmethod(normalize_words)

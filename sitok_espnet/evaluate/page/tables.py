@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sitok_espnet.evaluate.markdown import NOT_JUDGED
 from sitok_espnet.evaluate.page.text import interval, number
 from sitok_espnet.evaluate.table import verdict
 
@@ -71,6 +72,8 @@ class Reasons:
 
 def difference_cell(cell: Mapping, card: Mapping, reasons: Reasons) -> Cell:
     """A paired comparison (`statistics.compare`) with what it shows; ``card`` has the decimals."""
+    if cell.get("status") == NOT_JUDGED:
+        return Cell("–", style="absent")
     if cell.get("status") != "measured":
         return reasons.cell(cell.get("reason", "not in the results"))
     digits, shows = card["decimals"], verdict(cell)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sitok_espnet.evaluate.judged import REMARK
+from sitok_espnet.evaluate.markdown import NOT_JUDGED, REFERENCE
 from sitok_espnet.evaluate.page.audio import encode_audio
 from sitok_espnet.evaluate.page.collect import Evaluation, Take, Utterance
 from sitok_espnet.evaluate.page.rows import Row, table_rows
@@ -73,6 +75,8 @@ def score_table(results: Mapping) -> Table:
         f"utterances ({bootstrap['resamples']:,} resamples, seed {bootstrap['seed']}). "
         "Bold: the best system, controls and other codecs (at their own rates) aside."
     )
+    if any(row.cells[name].get("status") == NOT_JUDGED for row in rows for name in metrics):
+        caption += f" A dash in a row that has other scores: {REMARK}."
     return Table(caption, "system", tuple(columns), tuple(lines), tuple(reasons.texts))
 
 
@@ -88,7 +92,7 @@ def _best(rows: Sequence[Row], name: str, card: Mapping) -> float | None:
 def _score(row: Row, name: str, card: Mapping, best: float | None, reasons: Reasons) -> Cell:
     cell = row.cells[name]
     status = cell.get("status")
-    if status == "reference":
+    if status in (REFERENCE, NOT_JUDGED):
         return Cell("–", style="absent")
     if status != "measured":
         return reasons.cell(cell.get("reason", "not in the results"))
