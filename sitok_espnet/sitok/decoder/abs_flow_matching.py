@@ -249,4 +249,6 @@ class AbsFlowMatchingDecoder(AbsDecoder):
             return conditional + sampling.cfg_scale * (conditional - unconditional)
 
         solve = euler_velocity if self.prediction == "velocity" else euler_x
-        return solve(guided, sampling.noise_scale * noise, sampling.num_steps)
+        scale = sampling.noise_scale
+        # Not even multiplied by 1: a batch shares one expanded draw, and a copy of it gives other last bits.
+        return solve(guided, noise if scale == 1 else scale * noise, sampling.num_steps)
