@@ -145,6 +145,8 @@ def test_the_temperature_scales_what_the_solver_starts_from(name, prediction, mo
     monkeypatch.setattr(decoder, "predict", lambda *a: seen.append(a[0]) or predict(*a))
     sample(noise, 1, 0.0, 0.25)
     assert torch.equal(seen[0], noise / 4)
+    sample(noise, 1, 0.0, 1.0)
+    assert seen[1] is noise  # not a copy: its strides decide the last bits of a batch
 
 
 @pytest.mark.parametrize("name", ITERATIVE)

@@ -292,7 +292,9 @@ class AbsFlowMatchingDecoder(AbsDecoder):
             raise SiTokError("this decoder was trained without mel prompts (decoder_conf prompt: false)")
         nobody = torch.zeros_like(lengths, dtype=torch.bool)
         given = self.conditioning(quantized, lengths, nobody)
-        start = self.start(given, sampling.noise_scale * noise)
+        scale = sampling.noise_scale
+        # Not even multiplied by 1: a batch shares one expanded draw, and a copy of it gives other last bits.
+        start = self.start(given, noise if scale == 1 else scale * noise)
         if sampling.cfg_scale != 0:
             null = self.conditioning(quantized, lengths, ~nobody).context
         size = None
