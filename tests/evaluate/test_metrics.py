@@ -4,6 +4,7 @@ What damage each metric hears is in test_metrics_can_fail.py.
 """
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -89,20 +90,25 @@ def test_mel_distance_against_its_formula(metrics, originals):
     assert measured.denominator == -(-len(reference) // 480)
 
 
-def test_dnsmos_is_speechmos_own_number(metrics, originals):
+@pytest.fixture(scope="module")
+def quality():
+    return build_metric("dnsmos", MetricContext())
+
+
+def test_dnsmos_is_speechmos_own_number(quality, originals):
     from speechmos import dnsmos
 
     wav = fit(originals[0], 62400)  # 4 repetitions of 2.6 s: two windows
     expected = dnsmos.run(np.clip(resample(wav, RATE, 16000), -1, 1), 16000)["ovrl_mos"]
-    measured = metrics["dnsmos"].measure(Sample("u", wav, wav, RATE))
+    measured = quality.measure(Sample("u", wav, wav, RATE))
     assert measured.value == pytest.approx(expected, abs=1e-4)
     assert measured.notice == ""
 
 
-def test_dnsmos_reports_clipping(metrics, originals):
+def test_dnsmos_reports_clipping(quality, originals):
     loud = 2.5 * fit(originals[0], 55200)
-    measured = metrics["dnsmos"].measure(Sample("u", originals[0], loud, RATE))
-    limited = metrics["dnsmos"].measure(Sample("u", originals[0], np.clip(loud, -1, 1), RATE))
+    measured = quality.measure(Sample("u", originals[0], loud, RATE))
+    limited = quality.measure(Sample("u", originals[0], np.clip(loud, -1, 1), RATE))
     assert "clipped" in measured.notice
     assert measured.value == pytest.approx(limited.value, abs=0.2)
 
@@ -126,6 +132,20 @@ def test_other_lengths_are_an_error(metrics, originals, name):
         metrics[name].measure(Sample("u7", originals[0], originals[0][:-1], RATE))
 
 
+@pytest.mark.skipif(not find_spec("distillmos"), reason="distillmos is not installed")
+def test_distillmos_is_the_packages_own_at_any_length(originals):
+    from distillmos import ConvTransformerSQAModel
+
+    metric = build_metric("distillmos", MetricContext())
+    model = ConvTransformerSQAModel().eval()
+    for wav in (originals[0][:100], 0.3 * np.concatenate(originals * 4)[: int(8.5 * RATE)]):
+        speech = torch.from_numpy(np.ascontiguousarray(resample(wav, RATE, 16000)))
+        with torch.no_grad():
+            expected = float(model(speech[None]))
+        assert metric.measure(Sample("u", wav, wav, RATE)).value == pytest.approx(expected, abs=1e-4)
+        assert 1 <= expected <= 5
+
+
 def test_mel_distance_refuses_another_rate(metrics, originals):
     with pytest.raises(SiTokError, match="24000 Hz"):
         metrics["mel"].measure(Sample("u", originals[0], originals[0], 16000))
@@ -133,7 +153,13 @@ def test_mel_distance_refuses_another_rate(metrics, originals):
 
 @pytest.mark.parametrize(
     ("name", "package"),
-    [("wer", "pocketsphinx"), ("sim", "resemblyzer"), ("dnsmos", "speechmos"), ("stoi", "pystoi")],
+    [
+        ("wer", "pocketsphinx"),
+        ("sim", "resemblyzer"),
+        ("distillmos", "distillmos"),
+        ("dnsmos", "speechmos"),
+        ("stoi", "pystoi"),
+    ],
 )
 def test_missing_packages_are_named(monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)

@@ -50,7 +50,8 @@ steps=16               # sampler steps; empty: the default that a packed --score
 temperature=1.0        # scale of the sampler's initial noise, 1 as in training, 0 none; empty: likewise
 cfg_scale=1.0          # token guidance of the row reconstruction_cfg; the other rows are unguided
 synth_args=""          # more options for sitok_synth_systems, as "--seed 1"
-score_args=""          # more options for sitok_score, as "--metrics stoi mel"
+score_args=""          # more options for sitok_score, as "--metrics stoi mel" or --judge_all
+fetch_whisper=false    # true: stage 8 fetches Whisper base (140 MB), the judge of WER, where it is not at hand
 peers=""               # other codecs in the score table, as "opus:6 codec2:1200 encodec:1.5 mimi:8"
 peer_dir=data/local/peers # their programs and weights: PEER_DIR/codec2, PEER_DIR/mimi ...
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
@@ -72,6 +73,7 @@ cd "$(dirname "$0")" # the recipe, where this script is a link
 . "${SITOK_ROOT}/local/stage_functions.sh"
 . "${SITOK_ROOT}/local/step_curve.sh"
 . "${SITOK_ROOT}/local/peer_codecs.sh"
+. "${SITOK_ROOT}/local/judge.sh"
 
 check_numbers stage stop_stage ngpu num_nodes nj inference_nj nbpe ${steps:+steps}
 [[ ${temperature:-1} =~ ^([01]?\.[0-9]+|[012]\.?|2\.0+)$ ]] ||
@@ -324,6 +326,7 @@ stage_8() {
     fi
     set_model_opts
     set_peer_opts
+    fetch_judge
     for set in ${test_sets}; do
         out=${final_exp}/eval/${set}
         outs+=("${out}")
@@ -341,7 +344,7 @@ stage_8() {
         # shellcheck disable=SC2086
         ${decode_cmd} --num_threads "${nj}" "${out}/score.log" \
             ${python} -m sitok_espnet.bin.sitok_score --eval_dir "${out}" --data_dir "${dumpdir}/raw/${set}" \
-            "${tokens[@]}" "${opts[@]}" --nj "${nj}" ${score_args}
+            "${tokens[@]}" "${opts[@]}" --cache "${expdir}/scores.jsonl" --nj "${nj}" ${score_args}
         show "${out}/RESULTS.md"
         [ -n "${scored_model}" ] || update_step_curve "${out}/steps" "${dumpdir}/raw/${set}" "${opts[@]}"
     done

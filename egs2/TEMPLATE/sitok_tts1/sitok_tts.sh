@@ -273,7 +273,7 @@ stage_8() {
             --train_dir "${sets}/${lm_train_set}" --train_text "${sets}/${train_set}/text" \
             --valid_dir "${sets}/${valid_set}" \
             --generated "$(results_of generated "${set}")" --vocoded "$(results_of vocoded "${set}")" \
-            --output_dir "${out}" --nj "${nj}" --device "${device}" ${score_args}
+            --output_dir "${out}" --cache "${expdir}/scores.jsonl" --nj "${nj}" --device "${device}" ${score_args}
         show "${out}/RESULTS.md"
     done
     write_report "${lm_exp}/report.html" "${outs[@]}"

@@ -13,4 +13,5 @@ cd "$(dirname "$0")"
     --ngpu 0 \
     --nj 2 \
     --train_config conf/train_sitok_vq_12hz.yaml \
+    --fetch_whisper true \
     "$@"

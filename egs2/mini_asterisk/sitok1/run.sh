@@ -15,4 +15,5 @@ cd "$(dirname "$0")"
     --nj 2 \
     --train_config conf/train_sitok_mini.yaml \
     --peers "opus:6 codec2:700C codec2:1200" \
+    --fetch_whisper true \
     "$@"
