@@ -51,6 +51,8 @@ EXTRAS_REQUIRE = {
     ],
     # Corpus preparation: decoding G.722, spelling numbers.
     "data": ["av", "num2words"],
+    # egs2/piper: what speaks; its models are data packages that stage 1 fetches. `make setup` does without it.
+    "voices": ["onnxruntime", "piper-tts"],
     # sitok_tts1 and `sitok tts`: the language model over tokens is one of transformers.
     "tts": ["transformers>=5,<6"],
     # transformers: an independent Llama that ours is tested against. playwright: drives the system's Chromium, if there

@@ -115,11 +115,14 @@ def test_options_of_the_normalisation_survive_that_stage_5_switches_it_on():
     assert args.normalize_conf == {"eps": 1.0, "stats_file": "x.npz"}
 
 
-def test_dry_run_of_the_mini_configuration(corpus, tmp_path):
-    mini = ROOT / "egs2/mini_asterisk/sitok1/conf/train_sitok_mini.yaml"
+@pytest.mark.parametrize(
+    "name", ["mini_asterisk/sitok1/conf/train_sitok_mini", "piper/sitok1/conf/train_sitok_joe_12hz"]
+)
+def test_dry_run_of_the_small_configurations(name, corpus, tmp_path):
+    config = ROOT / f"egs2/{name}.yaml"
     SiTokTask.main(
         cmd=[
-            *("--config", str(mini), "--dry_run", "true", "--output_dir", str(tmp_path), "--ngpu", "0"),
+            *("--config", str(config), "--dry_run", "true", "--output_dir", str(tmp_path), "--ngpu", "0"),
             *("--token_list", str(corpus / "tokens.txt"), "--token_type", "word"),
         ]
     )

@@ -1,0 +1,1 @@
+../../TEMPLATE/sitok1/sitok.sh
