@@ -191,7 +191,7 @@ write_report() {
 set_scored_model() {
     local number
     [ -f "${scored_model}/config.yaml" ] || die "--scored_model ${scored_model}: no config.yaml there; it is a packed model" \
-        "(stage 9 of the recipe that trained it), as ../../mini_asterisk/sitok1/exp/sitok_mini_bpe256/packed"
+        "(stage 9 of the recipe that trained it), as ../../mini_asterisk/sitok1/exp/sitok_mini_25hz_bpe256/packed"
     [ -z "${refine}${vocoder_config}" ] || die "--refine and --vocoder_config train something: --scored_model has it packed"
     for ((number = stage; number <= stop_stage; number++)); do
         [[ " 1 2 8 " == *" ${number} "* || ${skipped} == *" ${number} "* ]] ||

@@ -3,7 +3,7 @@
 Importing this module registers ``codec: sitok`` in ``espnet2.tasks.gan_codec``, so that a YAML of three lines
 
     codec: sitok
-    codec_conf: {model: exp/sitok_mini_bpe256/packed}
+    codec_conf: {model: exp/sitok_mini_25hz_bpe256/packed}
     use_preprocessor: true
 
 is a ``train_config`` of ``espnet2.bin.gan_codec_inference.AudioCoding`` (its ``model_file`` stays None: the weights are

@@ -132,6 +132,10 @@ def _scores(request: Request, scores: Scores, system: str) -> dict:
     for item in scores.references:
         measured = {name: values[item.utt] for name, values in scores.values[system].items() if item.utt in values}
         utterances[item.utt] = {name: _plain(measurement) for name, measurement in measured.items()}
+        for name, measurement in measured.items():
+            if not measurement.excluded:
+                remarks = scores.metrics[name].remarks(scores.texts.get(item.utt), item.utt, measurement)
+                utterances[item.utt][name] |= remarks
     clipped = request.eval_dir / system / synthesis.CLIPPED
     clipped = read_transcripts(clipped) if clipped.is_file() else {}
     return {"status": "measured", "metrics": cells, "samples_clipped": clipped, "utterances": utterances}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 SAME, SUBSTITUTED, INSERTED, LEFT_OUT = "same", "substituted", "inserted", "left out"
 KINDS = {"correct": SAME, "substituted": SUBSTITUTED, "deleted": LEFT_OUT, "inserted": INSERTED}
 CELL = "error_kinds"  # in a cell of results.json
+SAID, HEARD = "said", "heard"  # of an utterance there: both texts after the metric's normalisation
 HEADER = ["system", "errors of", "units", *KINDS]
 
 

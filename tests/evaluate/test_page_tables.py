@@ -1,5 +1,7 @@
 """Numbers of the report page."""
 
+from dataclasses import replace
+
 from eval_dir import (
     UTTERANCES,
     probes,
@@ -100,6 +102,12 @@ def test_the_headline_is_about_the_model_as_configured(experiment):
     )
 
 
+def _with_measured(evaluation, cell):
+    first = evaluation.utterances[0]
+    takes = [replace(take, measured={**take.measured, "wer": cell}) for take in first.takes]
+    return replace(evaluation, utterances=(replace(first, takes=tuple(takes)),))
+
+
 def test_players(experiment):
     (evaluation,) = collect([experiment], 3).evaluations
     groups = listening(evaluation, "flac")
@@ -107,6 +115,10 @@ def test_players(experiment):
     player = groups[0].players[2]
     assert (player.title, player.rate) == ("reconstruction", "75 bit/s")
     assert [word.kind for word in player.words] == [SAME, SUBSTITUTED, SAME, INSERTED]
+    # Where the words were kept as they were compared ("two" as 2), these are marked.
+    compared = {**evaluation.utterances[0].takes[2].measured["wer"], "said": "one 2 three", "heard": "one 2 three four"}
+    player = listening(_with_measured(evaluation, compared), "flac")[0].players[2]
+    assert [word.kind for word in player.words] == [SAME, SAME, SAME, INSERTED]
     assert player.scores == (("WER", "0.500"), ("mel distance", "0.600"))
     assert [player.rate for player in groups[0].players] == [
         "not coded",

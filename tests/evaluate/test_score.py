@@ -19,7 +19,7 @@ from sitok_espnet.evaluate.systems import default_systems
 from sitok_espnet.inputs import read_scp
 
 SYSTEMS = default_systems("griffin_lim")
-METRICS = ["wer", "cer", "sim", "stoi", "mel"]  # DNSMOS is slow and has its own tests
+METRICS = ["wer", "cer", "sim", "stoi", "mel"]  # the quality scores have their own tests
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,16 @@ def test_words_are_pooled_without_the_excluded_and_characters_are_not_counted():
     assert Characters().extras(TEXTS, MEASURED) == {}
 
 
+def test_an_utterance_keeps_its_words_as_they_were_compared():
+    class Lower(Words):
+        def split(self, text, utterance):
+            return text.lower().split()
+
+    remarks = Lower().remarks("Press One", "a", Measurement(1, 2, "PRESS two"))
+    assert remarks == {"said": "press one", "heard": "press two"}
+    assert Characters().remarks("Press One", "a", Measurement(1, 9, "PRESS")) == {}
+
+
 @pytest.mark.parametrize("kinds", [True, False])
 def test_rows(kinds):
     cell = {"status": "measured", **(Words().extras(TEXTS, MEASURED) if kinds else {})}

@@ -55,7 +55,7 @@ fetch_whisper=false    # true: stage 8 fetches Whisper base (140 MB), the judge 
 peers=""               # other codecs in the score table, as "opus:6 codec2:1200 encodec:1.5 mimi:8"
 peer_dir=data/local/peers # their programs and weights: PEER_DIR/codec2, PEER_DIR/mimi ...
 step_curve=auto        # true, false, or auto: quality against sampler steps where --refine has a shortcut
-step_curve_args=""     # more options for sitok_step_curve, as "--temperatures 0 0.5 1 --metrics mel wer dnsmos"
+step_curve_args=""     # more options for sitok_step_curve, as "--temperatures 0 0.5 1 --metrics mel whisper_wer distillmos"
 pack_args=""           # more options for sitok_pack, as "--half --steps 4 --temperature 0"
 report_args=""         # more options for the HTML page (sitok report), as "--utterances 10"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A token language model on 20 minutes of English telephone prompts, one speaker, in minutes on a CPU. It needs the data and
-# the tokenizer of ../sitok1 (its stages 1 to 7).
+# the tokenizer of ../sitok1 at the paper's working point, one codebook at 12.5 Hz, which a small language model can learn:
+#   (cd ../sitok1 && ./run.sh --stop_stage 7 --train_config conf/train_sitok_mini.yaml)
 set -euo pipefail
 cd "$(dirname "$0")"
 

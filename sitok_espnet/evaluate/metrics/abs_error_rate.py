@@ -9,7 +9,7 @@ import numpy as np
 from sitok_espnet.audio import resample
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics.abs_metric import AbsMetric, Measurement, Sample, digest_key
-from sitok_espnet.evaluate.words import CELL, count_kinds
+from sitok_espnet.evaluate.words import CELL, HEARD, SAID, count_kinds
 
 
 def edit_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
@@ -65,6 +65,13 @@ class AbsErrorRate(AbsMetric):
     def cache_key(self, utterance: str, hypothesis: str, reference: str) -> str:
         """Of the audio and of the recogniser, not of what it is compared with."""
         return digest_key(f"{self.hearing(utterance)} {hypothesis}")
+
+    def remarks(self, text: str | None, utterance: str, measurement: Measurement) -> dict:
+        """The words as they were compared, for who marks the errors."""
+        if not self.has_kinds:
+            return {}
+        parts = {SAID: text or "", HEARD: measurement.detail}
+        return {name: " ".join(self.split(part, utterance)) for name, part in parts.items()}
 
     def extras(self, texts: Mapping[str, str], measurements: Mapping[str, Measurement]) -> dict:
         """Which kinds of errors there are."""

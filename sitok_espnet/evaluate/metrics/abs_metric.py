@@ -125,6 +125,10 @@ class AbsMetric(ABC):
         """More keys for a system's cell of results.json, from its measured utterances and their transcripts."""
         return {}
 
+    def remarks(self, text: str | None, utterance: str, measurement: Measurement) -> dict:
+        """More keys for an utterance that counts, in results.json."""
+        return {}
+
     def card(self) -> dict:
         """The name card, as it stands in results.json."""
         return {

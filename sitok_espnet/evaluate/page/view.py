@@ -13,7 +13,7 @@ from sitok_espnet.evaluate.page.tables import Cell, Column, Reasons, Table, Tabl
 from sitok_espnet.evaluate.page.text import MINUS, interval, number
 from sitok_espnet.evaluate.table import row_title
 from sitok_espnet.evaluate.text import normalize_words
-from sitok_espnet.evaluate.words import Word, align_words
+from sitok_espnet.evaluate.words import HEARD, SAID, Word, align_words
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,12 @@ def _recognised(take: Take, text: str | None) -> tuple[tuple[Word, ...] | None, 
     if not found:
         return None, ""
     heard = found[0].get("detail", "")
-    return (tuple(align_words(normalize_words(text), normalize_words(heard))), heard) if text else (None, heard)
+    if not text:
+        return None, heard
+    if SAID in found[0]:
+        return tuple(align_words(found[0][SAID].split(), found[0][HEARD].split())), heard
+    # Scores made before both texts were kept as they were compared.
+    return tuple(align_words(normalize_words(text), normalize_words(heard))), heard
 
 
 def _scores(take: Take, metrics: Mapping) -> tuple[tuple[str, str], ...]:

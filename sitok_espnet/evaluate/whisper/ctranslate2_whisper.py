@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class CTranslate2Whisper(AbsWhisper):
             raise MetricUnavailable(
                 f"faster-whisper cannot be imported ({error}): pip install faster-whisper"
             ) from error
+        logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it logs every utterance
         device = metric_device().type
         try:
             self._model = WhisperModel(
