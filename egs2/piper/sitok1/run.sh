@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# SiTok on hours of synthetic English speech, made by stage 1: how much speech a tokenizer needs, at no licence's mercy.
-#   --hours 10       of training speech (default 1: some minutes of one core, and a training of half an hour sees it
-#                    fifteen times); fewer hours are a part of more
-#   --voice kokoro   many voices instead of one (default joe); the test set is of voices that training does not have
-# Data, text pieces and experiments of each choice have folders of their own: later stages need the same options.
-# 256 pieces: stage 3 prints the share of training utterances that have as many tokens as their transcript needs.
+# SiTok on hours of synthetic English speech that stage 1 makes: what more speech does for a tokenizer.
+#   --hours 10       of training speech; fewer hours are a part of more. 1 by default: ten minutes of one core make it,
+#                    and the 4,500 steps of the configuration see it fifteen times
+#   --voice kokoro   many voices instead of one (joe); the test set is of voices that training does not have
+# Text pieces, statistics and experiments of each choice have folders of their own: give later stages the same options.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,28 +44,35 @@ def speaker_of(set_name: str, number: int) -> str:
     return f"kokoro-train{number % TRAIN_SPEAKERS:02d}"
 
 
-def weights_of(speaker: str) -> dict[str, float]:
-    """Share of each packaged voice in a speaker, positive, sum 1: the same on every machine (PCG64 from the name).
+def uniform(name: str) -> float:
+    """A number in (0, 1) that is drawn by a name: the same on every machine."""
+    return (int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:6], "big") + 0.5) / 2**48
 
-    The first training speakers are the packaged voices themselves; the others are drawn from a Dirichlet distribution
-    of concentration 0.5, most of them near an edge between two voices. The first test speaker is UNSEEN itself.
+
+def weights_of(speaker: str) -> dict[str, float]:
+    """Share of each packaged voice in a speaker: positive, sum 1, drawn by the speaker's name.
+
+    The first training speakers are the packaged voices themselves; another one has the squares of exponential variates
+    as weights, so that one or two voices prevail in most. The first test speaker is UNSEEN itself; another one has
+    UNSEEN_SHARE of it, and the rest as a training speaker has it.
     """
-    seed = int.from_bytes(hashlib.sha256(speaker.encode("utf-8")).digest()[:8], "big")
-    random = np.random.Generator(np.random.PCG64(seed))
     group, number = speaker[:-2], int(speaker[-2:])
-    if group == "kokoro-train" and number < len(SEEN):
-        return {SEEN[number]: 1.0}
     if group == "kokoro-unseen" and number == 0:
         return {UNSEEN: 1.0}
-    share = random.uniform(*UNSEEN_SHARE) if group == "kokoro-unseen" else 0.0
-    mixed = {name: (1 - share) * float(w) for name, w in zip(SEEN, random.dirichlet([0.5] * len(SEEN)), strict=True)}
+    if group == "kokoro-train" and number < len(SEEN):
+        return {SEEN[number]: 1.0}
+    share = 0.0
+    if group == "kokoro-unseen":
+        share = UNSEEN_SHARE[0] + (UNSEEN_SHARE[1] - UNSEEN_SHARE[0]) * uniform(speaker)
+    drawn = {name: math.log(uniform(f"{speaker} {name}")) ** 2 for name in SEEN}
+    mixed = {name: (1.0 - share) * weight / sum(drawn.values()) for name, weight in drawn.items()}
     return {**mixed, UNSEEN: share} if share else mixed
 
 
 def trim(samples: np.ndarray) -> np.ndarray:
     """Without the silence at both ends but PAD samples of it."""
     loud = np.flatnonzero(np.abs(samples) > SILENCE)
-    return samples[max(0, loud[0] - PAD) : loud[-1] + PAD] if len(loud) else samples
+    return samples[max(0, loud[0] - PAD) : loud[-1] + 1 + PAD] if len(loud) else samples
 
 
 class KokoroVoice:
@@ -98,7 +106,10 @@ class KokoroVoice:
 
     def identity(self) -> Mapping[str, object]:
         """What decides how the voices sound."""
-        return {"voice": "Kokoro-82M int8, mixed voices", "model_sha256": self._digest, "rate": RATE}
+        names = [f"kokoro-train{n:02d}" for n in range(TRAIN_SPEAKERS)]
+        names += [f"kokoro-unseen{n:02d}" for n in range(TEST_SPEAKERS)]
+        speakers = {name: weights_of(name) for name in names}
+        return {"voice": "Kokoro-82M int8", "model_sha256": self._digest, "rate": RATE, "speakers": speakers}
 
     def begin(self, seed: int) -> None:
         """Start the noise of the voices from `seed`."""
