@@ -14,6 +14,7 @@ from sitok_espnet.audio import write_audio
 from sitok_espnet.bin import sitok_score, sitok_synth_systems
 from sitok_espnet.evaluate import measure as measure_module
 from sitok_espnet.evaluate.files import read_transcripts
+from sitok_espnet.evaluate.metrics.stoi import STOI
 from sitok_espnet.evaluate.score_cache import CACHE
 from sitok_espnet.evaluate.systems import default_systems
 from sitok_espnet.inputs import read_scp
@@ -191,6 +192,45 @@ def test_rerun_measures_nothing(copied, data_dir, scored, monkeypatch):
         copied, data_dir, "--metrics", *METRICS, "--train_text", data_dir / "other_text", "--spectrograms", 0
     )
     assert results["systems"] == scored[0]["systems"]
+
+
+def test_another_evaluation_with_the_same_cache_measures_nothing(copied, data_dir, scored, tmp_path, monkeypatch):
+    shared = tmp_path / "elsewhere" / CACHE
+    shared.parent.mkdir()
+    (copied / CACHE).rename(shared)
+    monkeypatch.setattr(measure_module, "_measure", lambda *_: pytest.fail("measured again"))
+    options = ["--metrics", *METRICS, "--train_text", data_dir / "other_text", "--spectrograms", 0]
+    results, _ = score(copied, data_dir, *options, "--cache", shared)
+    assert results["systems"] == scored[0]["systems"] and not (copied / CACHE).exists()
+
+
+def test_a_costly_metric_judges_the_rows_that_the_table_is_about(copied, data_dir, scored, monkeypatch):
+    monkeypatch.setattr(STOI, "costly", True)
+    options = ["--metrics", "stoi", "mel", "--spectrograms", 0]
+    results, page = score(copied, data_dir, *options)
+    about = {"original", "copy_synthesis", "reconstruction"}
+    for system, content in results["systems"].items():
+        cell = content["metrics"]["stoi"]
+        assert (cell["status"] != "not judged") is (system in about)
+        assert any("stoi" in measured for measured in content["utterances"].values()) is (
+            system in about - {"original"}
+        )
+        assert content["metrics"]["mel"] == scored[0]["systems"][system]["metrics"]["mel"]
+    assert "not judged: it costs seconds an utterance (--judge_all" in page
+    assert {pair["metrics"]["stoi"]["status"] for pair in results["comparisons"]} == {"not judged"}
+    assert "STOI" not in page[page.index("## Comparisons") :]
+    results, page = score(copied, data_dir, *options, "--judge_all")
+    for system, content in results["systems"].items():
+        assert content["metrics"]["stoi"] == scored[0]["systems"][system]["metrics"]["stoi"]
+    assert "judge_all" not in page.partition("## Provenance")[0]
+
+
+def test_a_folder_that_is_no_recognizers_is_one_line(copied, data_dir, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SITOK_WHISPER", str(tmp_path))
+    assert sitok_score.main(["--eval_dir", str(copied), "--data_dir", str(data_dir)]) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith(f"sitok_score: error: SITOK_WHISPER={tmp_path.name} is no recognizer's folder")
+    assert "local/fetch_whisper.py" in message and (copied / "results.json").is_file()
 
 
 def test_changed_audio_is_measured_again(copied, data_dir, scored):
