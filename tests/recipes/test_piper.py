@@ -220,6 +220,11 @@ def test_stage_1_grows_without_making_anything_twice(recipe):
     more = read_table(data / f"train_{2.1 * BLOCK_SECONDS / 3600:g}h/text")
     assert len(more) == 105 and texts.items() <= more.items()
 
+    # Later blocks do not make up for one that is missing.
+    (recipe.speech / "blocks/train-0000.tsv").unlink()
+    assert recipe.stage_1(seconds).returncode == 0
+    assert len(recipe.said()) == BLOCK and recipe.audio() == after
+
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_samples(recipe):
     assert recipe.stage_1(1.9 * BLOCK_SECONDS, "--nj", 3).returncode == 0
