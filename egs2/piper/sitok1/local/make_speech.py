@@ -82,7 +82,7 @@ def locked(root: Path) -> Iterator[None]:
 
 
 class Progress:
-    """Seconds of training speech that are there; prints hours, speed and time left after each block."""
+    """Seconds of training speech that are there, in any block; prints hours, speed and time left after each block."""
 
     def __init__(self, name: str, seconds: float, wanted: float):
         self.name, self.seconds, self.wanted = name, seconds, wanted
@@ -101,9 +101,6 @@ class Progress:
             f"{speed:.1f} times real time, {left:.0f} min left",
             flush=True,
         )
-
-    def done(self) -> bool:
-        return self.seconds >= self.wanted
 
 
 def run_blocks(
@@ -160,7 +157,7 @@ def make(folder: SpeechFolder, hours: float, nj: int, voice: str, voice_dir: Pat
                 raise SiTokError(
                     f"--hours {hours:g}: the sentences give only about {possible / 3600:.1f} h with this voice"
                 )
-            run_blocks(pool, nj, folder, missing[True], progress, until=progress.done)
+            run_blocks(pool, nj, folder, missing[True], progress, until=lambda: folder.first_hours(hours)[1])
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():  # a block that is not finished is made again
