@@ -52,8 +52,11 @@ def make_model_dir(directory: Path, **changes) -> Path:
         with torch.no_grad():
             latents, tokens = model.latents(wavs, lengths)
             model.quantizer.train()
+            # Around the latents: a latent that became an entry leaves nothing for the next codebook of a chain, whose
+            # entries would be so close together that the last bits, another on each processor, decide which are used.
+            noise = 0.3 * latents.std(dim=(0, 1))
             for _ in range(200):  # codebooks of a chain are initialised one after the other
-                model.quantizer(latents, tokens)  # pools the latents
+                model.quantizer(latents + noise * torch.randn(latents.shape), tokens)  # pools the latents
                 model.quantizer.update_codebook()  # draws the entries from them
                 if all(codebook.initialised for codebook in getattr(model.quantizer, "chain", ())):
                     break

@@ -71,12 +71,13 @@ def make_recipe(root: Path) -> Path:
     return recipe
 
 
-def run(recipe: Path, first: int, last: int, *options: str, fails: bool = False) -> str:
+def run(python: str, recipe: Path, first: int, last: int, *options: str, fails: bool = False) -> str:
     environment = os.environ | {
         "SITOK_USE_ACTIVE_PYTHON": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     command = ["./sitok_probe.sh", "--stage", str(first), "--stop_stage", str(last), "--nbpe", "28"]
+    command += ["--python", python]
     command += ["--sitok_exp", str(recipe.parents[2] / "tokenizer"), "--table_args", "--resamples 50", *options]
     done = subprocess.run(command, cwd=recipe, env=environment, capture_output=True, text=True)
     output = done.stdout + done.stderr
@@ -86,12 +87,12 @@ def run(recipe: Path, first: int, last: int, *options: str, fails: bool = False)
     return output
 
 
-def test_the_whole_recipe(tmp_path):
+def test_the_whole_recipe(tmp_path, python):
     recipe = make_recipe(tmp_path)
-    assert "run stage 1 first" in run(recipe, 2, 2, fails=True)
-    assert "run stage 3 first" in run(recipe, 5, 5, "--tasks", "voices", fails=True)
-    assert "1 <= --stage <= --stop_stage <= 7" in run(recipe, 1, 8, fails=True)
-    run(recipe, 1, 7)
+    assert "run stage 1 first" in run(python, recipe, 2, 2, fails=True)
+    assert "run stage 3 first" in run(python, recipe, 5, 5, "--tasks", "voices", fails=True)
+    assert "1 <= --stage <= --stop_stage <= 7" in run(python, recipe, 1, 8, fails=True)
+    run(python, recipe, 1, 7)
     results = json.loads((recipe / "exp/probes/results.json").read_text())
     assert {name: task["metric"] for name, task in results["tasks"].items()} == {"voices": "eer", "words": "wer"}
     for name, probes in (
@@ -117,7 +118,7 @@ def test_the_whole_recipe(tmp_path):
         for path in [*recipe.glob("exp/probe_*/*/train.done"), *recipe.glob("dump/feats/*/*")]
     }
     assert len(stamps) > 12
-    run(recipe, 4, 6)
+    run(python, recipe, 4, 6)
     assert {path: path.stat().st_mtime_ns for path in stamps if "logs" not in path.parts} == {
         path: stamp for path, stamp in stamps.items() if "logs" not in path.parts
     }

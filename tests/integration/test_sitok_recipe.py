@@ -23,7 +23,9 @@ from sitok_espnet.tokens import read_tokens
 ROOT = Path(__file__).parents[2]
 # Stage 8 in brief, where the test is about other things.
 BRIEF = ("--synth_args", "--vocoder griffin_lim --vocoder_conf iterations=2 --systems original reconstruction")
-BRIEF = (*BRIEF, "--score_args", "--systems original reconstruction --metrics mel --spectrograms 1")
+BRIEF = (*BRIEF, "--score_args", "--systems original reconstruction --metrics mel --spectrograms 1 --nj 1")
+# DNSMOS takes longer than all other metrics together: it is measured for two systems, not for all seven.
+OTHERS = [name for name in METRICS if name != "dnsmos"]
 SETS = {"train": (20, 1), "dev": (4, 2), "test": (4, 3)}
 
 DATA_SH = """#!/usr/bin/env bash
@@ -50,13 +52,15 @@ TRAINER = {
     "scheduler": "warmuplr",
     "scheduler_conf": {"warmup_steps": 10},
     "grad_clip": 0.5,
+    "use_matplotlib": False,
 }
 
 
 class Recipe:
     """A recipe folder beside links to the repository's own parts."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, python: str):
+        self.python = python
         for name in ("sitok_espnet", "local", "conf"):
             (root / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "egs2/TEMPLATE", root / "egs2/TEMPLATE", symlinks=True)
@@ -64,11 +68,13 @@ class Recipe:
         self.path = root / "egs2/toy/sitok1"
         (self.path / "local/data.sh").write_text(DATA_SH.format(tests=ROOT / "tests", sets=SETS))
         self.write_config(
-            "train_sitok", **{k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")}
+            "train_sitok",
+            **{k: v for k, v in tiny_config().items() if k not in ("token_list", "normalize")},
+            use_matplotlib=True,
         )
 
     def write_config(self, name: str, **slots) -> str:
-        (self.path / f"conf/{name}.yaml").write_text(yaml.safe_dump(slots | TRAINER))
+        (self.path / f"conf/{name}.yaml").write_text(yaml.safe_dump(TRAINER | slots))
         return f"conf/{name}.yaml"
 
     def run(self, first: int, last: int, *options: str, fails: bool = False) -> str:
@@ -78,7 +84,7 @@ class Recipe:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         command = ["./run.sh", "--stage", str(first), "--stop_stage", str(last), "--ngpu", "0", "--nj", "2"]
-        command += ["--nbpe", "40", "--steps", "2", *options]
+        command += ["--python", self.python, "--nbpe", "40", "--steps", "2", *options]
         done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
         output = done.stdout + done.stderr
         if (done.returncode != 0) != fails:
@@ -91,28 +97,32 @@ class Recipe:
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory) -> Recipe:
+def recipe(tmp_path_factory, python) -> Recipe:
     """Stages 1 to 9 have run."""
-    recipe = Recipe(tmp_path_factory.mktemp("recipe"))
+    recipe = Recipe(tmp_path_factory.mktemp("recipe"), python)
     early = recipe.run(5, 5, fails=True)
     assert "run stage 2 first" in early
-    recipe.run(1, 9, "--sitok_tag", "base")
+    recipe.run(1, 9, "--sitok_tag", "base", "--score_args", f"--metrics {' '.join(OTHERS)}")
     return recipe
+
+
+def cells_of(page: Path, label: str) -> list[str]:
+    """The cells of a system's row in the first table of RESULTS.md: its bit rate, then its metrics."""
+    lines = page.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| "))
+    (row,) = (line for line in lines[first : lines.index("", first)] if line.startswith(f"| {label} |"))
+    return [cell.strip() for cell in row.split("|")[2:-1]]
 
 
 def test_results_have_every_system_and_number(recipe):
     out = recipe.path / "exp/sitok_base/eval/test"
     results = json.loads((out / "results.json").read_text())
-    lines = (out / "RESULTS.md").read_text().splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("| "))
-    rows = lines[first : lines.index("", first)]
     labels = ("original", "copy synthesis", "reconstruction", "reconstruction with CFG", "untrained")
     for label in (*labels, "control: mean mel", "control: other tokens"):
-        (row,) = (r for r in rows if r.startswith(f"| {label} |"))
-        rate, *cells = [c.strip() for c in row.split("|")[2:-1]]
-        assert len(cells) == len(METRICS) and rate == ("50" if label.startswith("reconstruction") else "-")
+        rate, *cells = cells_of(out / "RESULTS.md", label)
+        assert len(cells) == len(OTHERS) and rate == ("50" if label.startswith("reconstruction") else "-")
         measured = [c for c in cells if c != "-"]
-        assert len(measured) >= 3 and all("[" in c for c in measured), row
+        assert len(measured) >= 3 and all("[" in c for c in measured), label
     assert len(results["systems"]) == 7
     assert len(list((out / "spectrograms").glob("*.png"))) == 3
 
@@ -194,7 +204,8 @@ def test_slots_swapped_on_the_command_line(recipe):
         "--encoder_conf num_layers=1 --quantizer_conf codebook_size=4 --ctc null "
         "--decoder_conf prediction=velocity --max_epoch 1"
     )
-    recipe.run(5, 8, "--train_args", arguments, "--steps", "1", *BRIEF)
+    every_metric = ("--score_args", "--systems original reconstruction --spectrograms 1 --nj 1")
+    recipe.run(5, 8, "--train_args", arguments, "--steps", "1", *BRIEF[:2], *every_metric)
     (exp,) = (p for p in (recipe.path / "exp").glob("sitok_*encoder_confnum_layers1*") if p.is_dir())
     saved = yaml.safe_load((exp / "config.yaml").read_text())
     assert saved["encoder_conf"] == {**tiny_config()["encoder_conf"], "num_layers": 1}
@@ -203,13 +214,18 @@ def test_slots_swapped_on_the_command_line(recipe):
     assert saved["quantizer_conf"]["codebook_size"] == 4
     assert saved["decoder_conf"]["prediction"] == "velocity"
     assert str(SiTok.from_pretrained(exp).frame_rate) == "25/4"
-    assert "ctc" in (exp / "eval/test/RESULTS.md").read_text().lower()
+    page = exp / "eval/test/RESULTS.md"
+    assert "ctc" in page.read_text().lower()
+    for label in ("original", "reconstruction"):
+        assert len(cells_of(page, label)) == 1 + len(METRICS)
+        measured = json.loads(page.with_name("results.json").read_text())["systems"][label]["metrics"]
+        assert measured["dnsmos"]["low"] <= measured["dnsmos"]["value"] <= measured["dnsmos"]["high"]
 
 
 def test_a_stage_killed_in_training_resumes(recipe):
     before = recipe.path / "exp/sitok_resumed"
-    recipe.run(5, 5, "--sitok_tag", "resumed", "--train_args", "--max_epoch 1")
-    recipe.run(5, 5, "--sitok_tag", "resumed")
+    recipe.run(5, 5, "--sitok_tag", "resumed", "--train_args", "--use_matplotlib false --max_epoch 1")
+    recipe.run(5, 5, "--sitok_tag", "resumed", "--train_args", "--use_matplotlib false")
     log = (before / "train.log").read_text()
     assert "The training was resumed using" in log and "2epoch" in log
     whole = SiTok.from_pretrained(recipe.path / "exp/sitok_base", checkpoint="latest.pth")
@@ -227,6 +243,7 @@ VOCODER = {
     "max_epoch": 1,
     "num_iters_per_epoch": 3,
     "num_workers": 0,
+    "use_matplotlib": False,
     "best_model_criterion": [["valid", "mel_l1", "min"]],
     "optim": "adamw",
     "optim2": "adamw",
@@ -241,9 +258,9 @@ def test_refinements_keep_the_tokens_and_are_scored_beside_what_they_refine(reci
     refine = "conf/refine/decoder_finetune.yaml conf/refine/shortcut.yaml"
     options = ("--sitok_tag", "base", "--refine", refine, "--vocoder_config", "conf/tiny_vocoder.yaml")
     rows = "--systems original copy_synthesis copy_griffin_lim reconstruction reconstruction_unrefined"
-    scoring = ("--synth_args", rows, "--score_args", f"{rows} --metrics mel --spectrograms 0 --resamples 50")
+    scoring = ("--synth_args", rows, "--score_args", f"{rows} --metrics mel --spectrograms 0 --resamples 50 --nj 1")
     scoring = (*scoring, "--step_curve_args", "--steps 1 2 --resamples 50")
-    args = "--max_epoch 1 --optim_conf lr=1.0e-2 --scheduler_conf warmup_steps=1"
+    args = "--max_epoch 1 --use_matplotlib false --optim_conf lr=1.0e-2 --scheduler_conf warmup_steps=1"
     recipe.run(6, 9, *options, "--refine_args", args, *scoring)
 
     names = ("base", "base_decoder_finetune", "base_decoder_finetune_shortcut")

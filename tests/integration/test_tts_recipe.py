@@ -60,7 +60,8 @@ LM = {
 class Recipe:
     """A recipe folder beside links to the repository's own parts, and a tokenizer's recipe."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, python: str):
+        self.python = python
         for name in ("sitok_espnet", "local", "conf"):
             (root / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "egs2/TEMPLATE", root / "egs2/TEMPLATE", symlinks=True)
@@ -82,6 +83,7 @@ class Recipe:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         command = ["./run.sh", "--stage", str(first), "--stop_stage", str(last), "--ngpu", "0", "--nj", "1"]
+        command += ["--python", self.python]
         command += ["--tokenizer", "../sitok1/exp/sitok_tiny", "--generate_args", "--max_seconds 0.5"]
         command += ["--vocode_args", "--steps 2 --vocoder_conf iterations=2"]
         command += ["--score_args", "--metrics sim_prompt --resamples 50 --spectrograms 1", *options]
@@ -93,8 +95,8 @@ class Recipe:
         return output
 
 
-def test_the_whole_recipe(tmp_path):
-    recipe = Recipe(tmp_path)
+def test_the_whole_recipe(tmp_path, python):
+    recipe = Recipe(tmp_path, python)
     for stage, maker in ((2, 1), (3, 1), (4, 3), (5, 3), (6, 5), (7, 6), (8, 5)):
         assert f"run stage {maker} first" in recipe.run(stage, stage, fails=True)
     assert "1 <= --stage <= --stop_stage <= 8" in recipe.run(1, 9, fails=True)
@@ -146,8 +148,8 @@ def test_the_whole_recipe(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
 
 
-def test_training_speech_at_other_speeds(tmp_path):
-    recipe = Recipe(tmp_path)
+def test_training_speech_at_other_speeds(tmp_path, python):
+    recipe = Recipe(tmp_path, python)
     speeds = ("--speed_perturb_factors", "0.9 1.1")
     assert "run stage 1 first" in recipe.run(2, 2, *speeds, fails=True)
     recipe.run(1, 5, *speeds)
