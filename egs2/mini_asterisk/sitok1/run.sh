@@ -15,7 +15,7 @@ cd "$(dirname "$0")"
     --ngpu 0 \
     --nj 2 \
     --train_config conf/train_sitok_mini_25hz.yaml \
-    --steps 16 \
+    --steps 4 \
     --temperature 0 \
     --peers "opus:6 codec2:700C codec2:1200" \
     --fetch_whisper true \
