@@ -13,5 +13,5 @@ cd "$(dirname "$0")"
     --nbpe 256 \
     --ngpu 0 \
     --nj 2 \
-    --train_config ../../mini_asterisk/sitok1/conf/train_sitok_mini.yaml \
+    --train_config ../../mini_asterisk/sitok1/conf/train_sitok_mini_25hz.yaml \
     "$@"
