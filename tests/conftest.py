@@ -31,3 +31,12 @@ def tiny_tokenizer(tiny_model_dir):
     from sitok_espnet.inference import SiTok
 
     return SiTok.from_pretrained(tiny_model_dir, vocoder_conf={"iterations": 4})
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Words of a command that stands for `python` where a test starts many processes."""
+    from warm_python import warm_python
+
+    with warm_python() as words:
+        yield words

@@ -18,6 +18,7 @@ CONFIG = {
     "batch_bins": 120,
     "max_epoch": 2,
     "num_workers": 0,
+    "use_matplotlib": False,
     "optim": "adamw",
     "optim_conf": {"lr": 1.0e-2},
 }

@@ -1,7 +1,6 @@
 """Training in two processes (DDP, gloo): every parameter is reached, the codebook moves, nothing hangs."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,12 @@ CHAIN = {
 }
 
 
-def train_in_two(module, directory, config, *options):
-    """Two processes of `module` with `config`; their messages. The experiment is in <directory>/exp."""
-    (directory / "tiny.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", f"sitok_espnet.bin.{module}", "--config", f"{directory}/tiny.yaml", "--ngpu", "0"]
+def train_in_two(python, module, directory, config, *options):
+    """Two processes of `module` with `config`; the weights. The experiment is in <directory>/exp."""
+    (directory / "tiny.yaml").write_text(yaml.safe_dump(config | {"use_matplotlib": False}))
+    command = [*python.split(), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python"]
+    command += [*python.split(), "-m", f"sitok_espnet.bin.{module}", "--config", f"{directory}/tiny.yaml"]
+    command += ["--ngpu", "0"]
     command += ["--dist_backend", "gloo", "--multiprocessing_distributed", "false", "--use_tensorboard", "false"]
     command += ["--dist_launcher", "null", "--output_dir", f"{directory}/exp", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
@@ -39,7 +39,7 @@ def train_in_two(module, directory, config, *options):
 
 
 @pytest.mark.parametrize("changes", [{}, CHAIN], ids=["ema_vq", "residual_vq, shortcut, prompt"])
-def test_two_processes_train_with_and_without_text(tmp_path, changes):
+def test_two_processes_train_with_and_without_text(tmp_path, python, changes):
     rng = np.random.default_rng(0)
     scp, text, shape = [], [], []
     for number in range(8):
@@ -58,7 +58,7 @@ def test_two_processes_train_with_and_without_text(tmp_path, changes):
         data += [f"--{phase}_data_path_and_name_and_type", f"{tmp_path}/wav.scp,speech,sound"]
         data += [f"--{phase}_data_path_and_name_and_type", f"{tmp_path}/text,text,text"]
         data += [f"--{phase}_shape_file", f"{tmp_path}/shape"]
-    state = train_in_two("sitok_train", tmp_path, config, *data)
+    state = train_in_two(python, "sitok_train", tmp_path, config, *data)
     # 2 batches an epoch, 2 epochs, fewer latents than entries in no batch: each codebook is initialised at once when
     # its turn comes, then moved.
     updates = [state[key] for key in state if key.endswith("num_updates")]
@@ -67,7 +67,7 @@ def test_two_processes_train_with_and_without_text(tmp_path, changes):
         assert state["decoder.step_size_embedding.mlp.2.weight"].any()  # it started at zero
 
 
-def test_two_processes_train_a_vocoder(tmp_path):
+def test_two_processes_train_a_vocoder(tmp_path, python):
     """Each of its turns leaves one network without gradients, and the warm-up has turns without any."""
     lines = []
     for number in range(4):
@@ -80,14 +80,14 @@ def test_two_processes_train_a_vocoder(tmp_path):
     config["model_conf"] = {"mel_scales": [[512, 40]], "discriminator_start_step": 2}
     data = f"{tmp_path}/wav.scp,speech,sound"
     options = ["--train_data_path_and_name_and_type", data, "--valid_data_path_and_name_and_type", data]
-    state = train_in_two("vocos_train", tmp_path, config, *options)
+    state = train_in_two(python, "vocos_train", tmp_path, config, *options)
     assert state["generator_steps"] == 4
     first = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
     moved = {key.split(".")[0] for key in state if not torch.equal(first[key], state[key])}
     assert moved == {"generator", "discriminators", "generator_steps"}
 
 
-def test_two_processes_train_a_language_model_as_one_does(tmp_path):
+def test_two_processes_train_a_language_model_as_one_does(tmp_path, python):
     """Ranks have different numbers of predictions: only their weighted mean is the gradient of the whole batch."""
     write_lm_corpus(tmp_path)
     config = CONFIG | {"model_conf": {"text_drop": 0.0, "pack_length": 64}, "batch_type": "unsorted", "batch_size": 4}
@@ -95,8 +95,8 @@ def test_two_processes_train_a_language_model_as_one_does(tmp_path):
     data = data_options(tmp_path)
     for phase in ("train", "valid"):
         data += [f"--{phase}_shape_file", f"{tmp_path}/keys"]
-    state = train_in_two("speechlm_train", tmp_path, config, *data)
-    command = [sys.executable, "-m", "sitok_espnet.bin.speechlm_train", "--config", f"{tmp_path}/tiny.yaml"]
+    state = train_in_two(python, "speechlm_train", tmp_path, config, *data)
+    command = [*python.split(), "-m", "sitok_espnet.bin.speechlm_train", "--config", f"{tmp_path}/tiny.yaml"]
     command += ["--ngpu", "0", "--use_tensorboard", "false", "--output_dir", f"{tmp_path}/one", *data]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -31,6 +31,7 @@ def config(tmp_path):
         "scheduler": "warmuplr",
         "scheduler_conf": {"warmup_steps": 5},
         "grad_clip": 0.5,
+        "use_matplotlib": False,
     }
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(content))

@@ -37,6 +37,7 @@ def config(corpus):
         "batch_size": 4,
         "max_epoch": 2,
         "num_workers": 0,
+        "use_matplotlib": False,
         "seed": 3,
         "optim": "adamw",
         "optim_conf": {"lr": 1.0e-3},
