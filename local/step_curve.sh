@@ -32,7 +32,8 @@ update_step_curve() {
     # shellcheck disable=SC2086 # options in one string
     ${decode_cmd} --gpu "${inference_gpus}" "${folder}/curve.log" \
         ${python} -m sitok_espnet.bin.sitok_step_curve "${opts[@]}" \
-        --data_dir "${data_dir}" --output_dir "${folder}" --device "${device}" ${step_curve_args}
+        --data_dir "${data_dir}" --output_dir "${folder}" --device "${device}" \
+        --cache "${expdir}/scores.jsonl" ${step_curve_args}
     printf '%s\n' "${settings}" >"${folder}/settings"
     log "results: ${folder}/STEPS.md"
 }

@@ -32,8 +32,12 @@ class AudioInput:
 
 
 def audio_hash(item: AudioInput) -> str:
+    """:func:`samples_hash` of what is read."""
+    return samples_hash(*item.read())
+
+
+def samples_hash(wav: np.ndarray, rate: int) -> str:
     """24 hex digits of the samples and their rate."""
-    wav, rate = item.read()
     return hashlib.sha256(np.ascontiguousarray(wav).tobytes() + str(rate).encode()).hexdigest()[:24]
 
 

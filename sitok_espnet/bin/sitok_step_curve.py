@@ -34,6 +34,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the decoder's noise and of the bootstrap")
     parser.add_argument("--metrics", nargs="+", default=["mel", "stoi"], metavar="METRIC", help="as of sitok_score")
     parser.add_argument("--train_text", default=None, help="training transcripts for the recogniser's language model")
+    parser.add_argument("--cache", default=None, help="file of measurements to share, as of sitok_score; default: none")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples")
     parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument(
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
     from sitok_espnet.evaluate.files import read_transcripts, write_json, write_text
     from sitok_espnet.evaluate.metrics import MetricContext, build_metric
     from sitok_espnet.evaluate.provenance import command_line, describe_machine, git_commit
+    from sitok_espnet.evaluate.score_cache import ScoreCache
     from sitok_espnet.evaluate.step_curve import curve_results, measure_curve
     from sitok_espnet.evaluate.step_page import plot_steps, render_steps
     from sitok_espnet.inference import SiTok
@@ -85,7 +87,8 @@ def run(args: argparse.Namespace, arguments: list[str]) -> None:
         if name in models:
             raise SiTokError(f"--model {model}: another model is called {name} too: give folders with different names")
         models[name] = tokenizer
-    curve = measure_curve(models, inputs, args.steps, metrics, texts, args.seed, args.temperatures)
+    cache = ScoreCache(Path(args.cache)) if args.cache else None
+    curve = measure_curve(models, inputs, args.steps, metrics, texts, args.seed, args.temperatures, cache)
     results = {
         "data": {"utterances": len(inputs), "seed": args.seed, **vocoder},
         "bootstrap": {

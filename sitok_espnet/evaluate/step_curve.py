@@ -6,6 +6,7 @@ after another, so that a machine that slows down slows all of them; every ratio 
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -16,9 +17,10 @@ from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate import statistics
 from sitok_espnet.evaluate.errors import NotMeasurable
 from sitok_espnet.evaluate.metrics import AbsMetric, Measurement, Sample
+from sitok_espnet.evaluate.score_cache import Entry, ScoreCache
 from sitok_espnet.evaluate.systems import read_recording
 from sitok_espnet.inference import SiTok
-from sitok_espnet.inputs import AudioInput
+from sitok_espnet.inputs import AudioInput, samples_hash
 from sitok_espnet.sitok.decoder.abs_decoder import DEFAULT_TEMPERATURE
 
 CEILING = "copy_synthesis"
@@ -76,6 +78,7 @@ def measure_curve(
     texts: Mapping[str, str] | None = None,
     seed: int = 0,
     temperatures: Sequence[float] = (DEFAULT_TEMPERATURE,),
+    cache: ScoreCache | None = None,
 ) -> Curve:
     """Decode every utterance with every model at every number of steps and every temperature.
 
@@ -87,6 +90,7 @@ def measure_curve(
         metrics: name -> metric.
         texts: transcripts, for metrics that need them.
         seed: of the noise.
+        cache: where measurements are kept and looked for first; decoding is done and timed in any case.
 
     Raises:
         SiTokError: models with different tokens, a wrong sampling rate, no input, bad steps or temperatures.
@@ -119,10 +123,9 @@ def measure_curve(
         for point in points:
             speech = models[point.model].vocode(mels[point], [len(wav)])[0]
             made.append((curve.metrics[point], as_written(speech)))
-        for table, speech in made:
-            sample = Sample(item.utt, wav, speech, first.sample_rate, (texts or {}).get(item.utt))
-            for name in table:
-                table[name][item.utt] = _measure(metrics[name], sample)
+        text = (texts or {}).get(item.utt)
+        samples = [(table, Sample(item.utt, wav, speech, first.sample_rate, text)) for table, speech in made]
+        _measure(samples, metrics, cache)
     return curve
 
 
@@ -163,9 +166,39 @@ def _decode(tokenizer: SiTok, codes: list[np.ndarray], point: Point, seed: int) 
     return tokenizer.decode_mel(codes, seed=seed, **options)
 
 
-def _measure(metric: AbsMetric, sample: Sample) -> Measurement:
+def _measure(
+    samples: Sequence[tuple[dict[str, dict[str, Measurement]], Sample]],
+    metrics: Mapping[str, AbsMetric],
+    cache: ScoreCache | None,
+) -> None:
+    """Fill tables (metric -> utterance -> Measurement) with their samples of one utterance; equal audio counts once."""
+    places = defaultdict(list)
+    for table, sample in samples:
+        hashes = [samples_hash(wav, sample.sample_rate) for wav in (sample.hypothesis, sample.reference)]
+        for name in table:
+            if reason := metrics[name].refusal(sample.text, sample.utterance):
+                table[name][sample.utterance] = Measurement(float("nan"), 0.0, notice=reason)
+            else:
+                key = metrics[name].cache_key(sample.utterance, *hashes)
+                places[key].append((table, name, sample))
+    known, entries = cache.read(places.keys()) if cache else {}, []
+    for key, found in places.items():
+        _, name, sample = found[0]
+        if key not in known:
+            known[key] = _observe(metrics[name], sample)
+            entries.append(Entry(key, sample.utterance, name, known[key]))
+        for table, own, _ in found:
+            concluded = known[key]
+            if not concluded.excluded:
+                concluded = metrics[own].conclude(concluded, sample.text, sample.utterance)
+            table[own][sample.utterance] = concluded
+    if cache:
+        cache.add(entries)
+
+
+def _observe(metric: AbsMetric, sample: Sample) -> Measurement:
     try:
-        return metric.measure(sample)
+        return metric.observe(sample)
     except NotMeasurable as error:
         return Measurement(float("nan"), 0.0, notice=str(error))
 

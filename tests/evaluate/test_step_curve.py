@@ -192,6 +192,21 @@ def test_every_temperature_is_a_line_compared_with_the_first(tiny_model_dir, ref
     assert len({(line[0].get_color(), line[0].get_marker()) for line in axis.containers}) == 6
 
 
+def test_nothing_is_measured_twice_with_a_cache(tiny_model_dir, data_dir, tmp_path, monkeypatch):
+    observe, heard = MelDistance.observe, []
+    monkeypatch.setattr(MelDistance, "observe", lambda self, sample: heard.append(sample) or observe(self, sample))
+    cache = ["--metrics", "mel", "--cache", str(tmp_path / "scores.jsonl")]
+    assert draw([tiny_model_dir], data_dir, tmp_path / "a", *cache, steps=[1]) == 0
+    assert len(heard) == 3 * 2  # a point and copy synthesis
+    assert draw([tiny_model_dir], data_dir, tmp_path / "b", *cache, steps=[1, 2]) == 0
+    assert len(heard) == 3 * 3
+    assert draw([tiny_model_dir], data_dir, tmp_path / "c", "--metrics", "mel", steps=[1, 2]) == 0
+    assert len(heard) == 3 * 6
+    first, again, without = (results_of(tmp_path / name) for name in "abc")
+    assert [row["metrics"] for row in again["rows"]] == [row["metrics"] for row in without["rows"]]
+    assert first["rows"][0]["metrics"] == again["rows"][0]["metrics"] and again["ceiling"] == without["ceiling"]
+
+
 def test_recognised_words_are_optional(tiny_model_dir, data_dir, tmp_path):
     assert (
         draw(
