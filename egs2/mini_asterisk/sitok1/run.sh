@@ -6,6 +6,8 @@
 # 256 pieces: at 12.5 Hz every training utterance has at least as many tokens as its transcript needs (stage 3).
 set -euo pipefail
 cd "$(dirname "$0")"
+# Networks this small gain little from a second thread, and on a busy machine two threads wait for each other.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 ./sitok.sh \
     --train_set train \
