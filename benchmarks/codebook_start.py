@@ -22,7 +22,7 @@ from sitok_espnet.evaluate.markdown import markdown_table
 from sitok_espnet.evaluate.page.training import Series, read_curves
 from sitok_espnet.evaluate.provenance import describe_machine, git_commit
 
-UPDATES = (50, 150, 300, 500)  # of the table
+UPDATES = (50, 150, 300, 490)  # of the table
 
 
 def perplexities(experiment: Path) -> dict[str, Series]:
@@ -34,7 +34,8 @@ def perplexities(experiment: Path) -> dict[str, Series]:
     found = {name: s for name, s in read_curves(experiment / "tensorboard").train.items() if "perplexity" in name}
     if not found:
         raise SiTokError(f"{experiment}: nothing about a codebook in its logs")
-    return {name.split("/")[-1]: series for name, series in sorted(found.items())}
+    # At the last update of an epoch ESPnet's log has the mean over the epoch.
+    return {name.split("/")[-1]: Series(s.steps[:-1], s.values[:-1]) for name, s in sorted(found.items())}
 
 
 def plot(curves: dict[str, dict[str, Series]], path: Path) -> None:
@@ -85,7 +86,7 @@ def main() -> None:
         for label, series in curves.items()
     }
     content = {"curves": numbers, "commit": git_commit(), "machine": describe_machine()}
-    output.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    output.with_suffix(".json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ def test_codebook_start_reads_logs_of_trainings(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["codebook_start.py", *arguments, "-o", str(tmp_path / "start.svg")])
     codebook_start.main()
     table = capsys.readouterr().out
-    assert "| growing | perplexity_7 | 107 | 307 | 607 | 1007 |" in table
-    assert "| fixed | perplexity_0 | 50 | 150 | 300 | 500 |" in table
+    assert "| growing | perplexity_7 | 107 | 307 | 607 | 987 |" in table
+    assert "| fixed | perplexity_0 | 50 | 150 | 300 | 490 |" in table
     numbers = json.loads((tmp_path / "start.json").read_text())["curves"]["fixed"]["perplexity_0"]
     assert numbers["updates"][:2] == [10, 20] and numbers["values"][:2] == [10.0, 20.0]
     picture = (tmp_path / "start.svg").read_text()
