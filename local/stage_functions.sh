@@ -36,22 +36,36 @@ check_stages() {
     fi
 }
 
-# run_stages: call the functions stage_N of all stages that were asked for, and keep their seconds.
+# cpu_seconds: prints the processor time of all commands that have ended so far, on this machine.
+cpu_seconds() {
+    times >"${expdir}/.times" # not through a pipe: it would be another shell's
+    awk -F'[ms ]' 'NR == 2 { printf "%.0f\n", 60 * $1 + $2 + 60 * $4 + $5 }' "${expdir}/.times"
+    rm "${expdir}/.times"
+}
+
+# run_stages: call the functions stage_N of all stages that were asked for, and keep their seconds, by the clock and of
+# the processor (with slurm the latter is spent elsewhere and not seen).
 run_stages() {
-    local number began summary=()
+    local number began worked summary=()
     mkdir -p "${expdir}"
     for ((number = stage; number <= stop_stage; number++)); do
         [[ ${skipped} != *" ${number} "* ]] || continue
         log "stage ${number}: ${stage_names[number]}"
         began=${SECONDS}
+        cpu_seconds >"${expdir}/.cpu"
+        worked=$(<"${expdir}/.cpu")
         "stage_${number}"
+        cpu_seconds >"${expdir}/.cpu"
+        worked=$(($(<"${expdir}/.cpu") - worked))
+        rm "${expdir}/.cpu"
         log "stage ${number}: done in $((SECONDS - began)) s"
-        summary+=("$(printf '%9d %8d  %s' "${number}" "$((SECONDS - began))" "${stage_names[number]}")")
-        printf '%d\t%d\t%s\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" >>"${expdir}/stage_seconds.tsv"
+        summary+=("$(printf '%9d %8d %8d  %s' "${number}" "$((SECONDS - began))" "${worked}" "${stage_names[number]}")")
+        printf '%d\t%d\t%s\t%d\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" "${worked}" \
+            >>"${expdir}/stage_seconds.tsv"
     done
     if [ "${#summary[@]}" -gt 1 ]; then
         log "seconds per stage:"
-        printf '    stage  seconds\n'
+        printf '    stage  seconds      CPU\n'
         printf '%s\n' "${summary[@]}"
     fi
 }

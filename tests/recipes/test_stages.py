@@ -266,5 +266,6 @@ def test_failed_stage_stops_and_seconds_are_kept_of_finished_ones(repository):
     done = run_recipe(repository, "--stage", "6", "--stop_stage", "7")
     assert done.returncode != 0
     rows = [line.split("\t") for line in (recipe / "exp/stage_seconds.tsv").read_text().splitlines()]
-    assert [(number, name) for number, _, name in rows] == [("6", "refinement and vocoder")]
+    assert [(number, name) for number, _, name, _ in rows] == [("6", "refinement and vocoder")]
+    assert all(seconds.isdecimal() and cpu.isdecimal() for _, seconds, _, cpu in rows)
     assert "run stage 2 first" in done.stderr
