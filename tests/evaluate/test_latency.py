@@ -12,6 +12,7 @@ from sitok_espnet.evaluate.latency import algorithmic_ms, computing_ms
 from sitok_espnet.evaluate.synthesis import ModelCard, synthesize
 from sitok_espnet.evaluate.systems import Workshop
 from sitok_espnet.inputs import AudioInput
+from sitok_espnet.sitok.decoder.abs_decoder import SamplingConfig
 
 UTTERANCES = {
     f"u{i}": {"audio": 2.0, "encode": 0.001 * i, "decode": 0.1, "vocoder": 0.05, "first_token": 0.004 + 0.001 * i}
@@ -44,9 +45,12 @@ def test_only_just_enough_audio_gives_a_first_token(tiny_tokenizer):
     wav = speech(3.0)
     assert len(tiny_tokenizer.stream().push(wav[: needed["first_token"]], 24000)) == 1
     assert len(tiny_tokenizer.stream().push(wav[: needed["first_token"] - 1], 24000)) == 0
-    assert time_first(tiny_tokenizer, wav[: needed["first_token"] - 1], 2, 0) == dict.fromkeys(needed)
-    assert time_first(tiny_tokenizer, wav[: needed["first_audio"] - 1], 2, 0)["first_audio"] is None
-    assert all(seconds > 0 for seconds in time_first(tiny_tokenizer, wav[: needed["first_audio"]], 2, 0).values())
+    assert time_first(tiny_tokenizer, wav[: needed["first_token"] - 1], SamplingConfig(2), 0) == dict.fromkeys(needed)
+    assert time_first(tiny_tokenizer, wav[: needed["first_audio"] - 1], SamplingConfig(2), 0)["first_audio"] is None
+    assert all(
+        seconds > 0
+        for seconds in time_first(tiny_tokenizer, wav[: needed["first_audio"]], SamplingConfig(2), 0).values()
+    )
 
 
 def test_a_synthesis_measures_it_where_utterances_are_long_enough(tiny_tokenizer, tmp_path):
