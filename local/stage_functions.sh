@@ -36,11 +36,12 @@ check_stages() {
     fi
 }
 
-# cpu_seconds: prints the processor time of all commands that have ended so far, on this machine.
+# cpu_seconds: the processor time of all commands that have ended so far, on this machine, into cpu_used.
 cpu_seconds() {
-    times >"${expdir}/.times" # not through a pipe: it would be another shell's
-    awk -F'[ms ]' 'NR == 2 { printf "%.0f\n", 60 * $1 + $2 + 60 * $4 + $5 }' "${expdir}/.times"
-    rm "${expdir}/.times"
+    local file=${expdir}/.times.$$
+    times >"${file}" # not through a pipe: it would be another shell's
+    cpu_used=$(awk -F'[ms ]' 'NR == 2 { printf "%.0f", 60 * $1 + $2 + 60 * $4 + $5 }' "${file}")
+    rm -f "${file}"
 }
 
 # run_stages: call the functions stage_N of all stages that were asked for, and keep their seconds, by the clock and of
@@ -52,12 +53,11 @@ run_stages() {
         [[ ${skipped} != *" ${number} "* ]] || continue
         log "stage ${number}: ${stage_names[number]}"
         began=${SECONDS}
-        cpu_seconds >"${expdir}/.cpu"
-        worked=$(<"${expdir}/.cpu")
+        cpu_seconds
+        worked=${cpu_used}
         "stage_${number}"
-        cpu_seconds >"${expdir}/.cpu"
-        worked=$(($(<"${expdir}/.cpu") - worked))
-        rm "${expdir}/.cpu"
+        cpu_seconds
+        worked=$((cpu_used - worked))
         log "stage ${number}: done in $((SECONDS - began)) s"
         summary+=("$(printf '%9d %8d %8d  %s' "${number}" "$((SECONDS - began))" "${worked}" "${stage_names[number]}")")
         printf '%d\t%d\t%s\t%d\n' "${number}" "$((SECONDS - began))" "${stage_names[number]}" "${worked}" \
@@ -129,8 +129,8 @@ train() {
     [ ! -e "${done_file}" ] || mv "${done_file}" "${done_file}.before"
     write_run_sh "${exp}/run.sh" "${number}"
     log "training; to follow it: tail -f ${PWD}/${exp}/train.log"
-    rm -f "${exp}/train.log" # of an earlier run: the new one is followed from its beginning
-    "${SITOK_ROOT}/local/follow_training.py" "${exp}/train.log" $$ & # a line an epoch
+    # A line an epoch, of the log that is to come: the launcher renames an earlier one.
+    "${SITOK_ROOT}/local/follow_training.py" "${exp}/train.log" $$ "$(stat -c %d:%i "${exp}/train.log" 2>/dev/null)" &
     follower=$!
     # shellcheck disable=SC2086 # options in one string
     ${python} -m espnet2.bin.launch --cmd "${launcher}" --log "${exp}/train.log" \

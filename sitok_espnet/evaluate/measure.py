@@ -165,8 +165,12 @@ def _results(
         spawn = multiprocessing.get_context("spawn")
         start = {"initializer": _start_worker, "initargs": (tuple(metrics), fresh)}
         with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=spawn, **start) as pool:
-            for done in as_completed([pool.submit(_measure_in_worker, job) for job in jobs]):
-                yield done.result()
+            try:
+                for done in as_completed([pool.submit(_measure_in_worker, job) for job in jobs]):
+                    yield done.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # an error is said before the others are measured
+                raise
     finally:
         if saved is None:
             del os.environ["OMP_NUM_THREADS"]

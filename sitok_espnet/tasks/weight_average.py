@@ -1,7 +1,6 @@
 """Moving average of a model's weights during training: the average is validated, saved and packed (ours)."""
 
 from collections.abc import Iterable
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -12,8 +11,7 @@ from sitok_espnet.errors import SiTokError
 AVERAGE = "weight_average"  # in the optimizer's state of a parameter: its average, or the weight itself while swapped
 UPDATES = "weight_average_updates"  # in the optimizer's first group
 SWAPPED = "weight_average_in_model"
-
-_averages: "WeakKeyDictionary[Optimizer, WeightAverage]" = WeakKeyDictionary()
+ATTRIBUTE = "sitok_weight_average"  # of the optimizer: its average lives as long as it does
 
 
 class WeightAverage:
@@ -39,7 +37,7 @@ class WeightAverage:
         self._optimizer = optimizer
         self._parameters = list(parameters)
         optimizer.register_step_post_hook(lambda *_: self.update())
-        _averages[optimizer] = self
+        setattr(optimizer, ATTRIBUTE, self)
 
     @staticmethod
     def of(optimizer: Optimizer) -> "WeightAverage | None":
@@ -48,7 +46,7 @@ class WeightAverage:
         Raises:
             SiTokError: there is none, but the model was resumed with averages in place of its weights.
         """
-        average = _averages.get(optimizer)
+        average = getattr(optimizer, ATTRIBUTE, None)
         if average is None and optimizer.param_groups[0].get(SWAPPED):
             raise SiTokError(
                 "the checkpoint.pth of this training has averaged weights: resume it with the --weight_average_decay "

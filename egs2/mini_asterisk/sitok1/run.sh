@@ -19,6 +19,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     --train_config conf/train_sitok_mini_25hz.yaml \
     --steps 4 \
     --temperature 0 \
+    --pack_args "--steps 4 --temperature 0" \
     --peers "opus:6 codec2:700C codec2:1200" \
     --fetch_whisper true \
     "$@"

@@ -6,6 +6,7 @@
 # Text pieces, statistics and experiments of each choice have folders of their own: give later stages the same options.
 set -euo pipefail
 cd "$(dirname "$0")"
+export LC_ALL=C # 0.5, wherever it is run
 
 hours=1
 voice=joe
@@ -20,7 +21,7 @@ while [ $# -gt 0 ]; do
             printf -v "${name//-/_}" '%s' "$2"
             shift
             ;;
-        __help) sed -n '3,6s/^# *//p' "$0" ;;&
+        __help) sed -n '3,6s/^# *//p' "${0##*/}" ;;&
         *) rest+=("$1") ;;
     esac
     shift

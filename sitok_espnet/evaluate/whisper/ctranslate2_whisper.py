@@ -53,8 +53,8 @@ class CTranslate2Whisper(AbsWhisper):
         except Exception as error:  # whatever libraries in other languages raise of a damaged file
             reason = without_path(str(error).strip().splitlines()[0] if str(error).strip() else repr(error), folder)
             raise MetricUnavailable(
-                f"{shown(str(folder))} cannot be opened as a Whisper of CTranslate2 ({reason}): remove it and run "
-                "local/fetch_whisper.py again"
+                f"{shown(str(folder))} cannot be opened as a Whisper of CTranslate2 ({reason}): name another "
+                "with SITOK_WHISPER; what local/fetch_whisper.py made can be removed and made again"
             ) from error
         self.normalizer = TextNormalizer(spelling)
         self.size = SIZES.get(weights, "")

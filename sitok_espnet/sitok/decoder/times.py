@@ -59,8 +59,12 @@ def time_density(name: str, mean: float, std: float) -> TimeDensity:
     """The density that a configuration names.
 
     Raises:
-        ValueError: an unknown name, or bad values of ``logit_normal``.
+        ValueError: an unknown name, bad values of ``logit_normal``, or values where there is nothing to set.
     """
     if name not in TIME_SAMPLING:
         raise ValueError(f"decoder_conf time_sampling must be one of {', '.join(TIME_SAMPLING)}, got {name!r}")
-    return UniformTimes() if name == "uniform" else LogitNormalTimes(mean, std)
+    if name == "logit_normal":
+        return LogitNormalTimes(mean, std)
+    if (mean, std) != (0.0, 1.0):
+        raise ValueError("decoder_conf time_mean and time_std are of time_sampling: logit_normal, not of uniform times")
+    return UniformTimes()

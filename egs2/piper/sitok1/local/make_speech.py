@@ -186,8 +186,10 @@ def main(argv: list[str] | None = None) -> None:
         args.speech.mkdir(parents=True, exist_ok=True)
         with locked(args.speech):
             make(open_folder(args.speech, voice.identity(), utterances), args.hours, args.nj, args.voice, args.tree)
-    except SiTokError as error:
+    except (SiTokError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("make_speech.py: interrupted: run it again, it goes on")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         for name in names.values():  # nothing looks finished until the end
             (args.data_dir / name / "wav.scp").unlink(missing_ok=True)
         report = write_sets(sets, names, args.data_dir)
-    except SiTokError as error:
+    except (SiTokError, OSError) as error:
         sys.exit(f"error: {error}")
     for name, content in (
         (f"PREPARATION_{names['train']}.txt", "\n".join(report) + "\n"),

@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--hours", type=hours_of_training, required=True)
     args = parser.parse_args(argv)
     try:
-        new = not (args.speech / "plan.tsv").is_file()
+        new = not all((args.speech / name).is_file() for name in ("plan.tsv", "voice.json"))
         sets, whole = ({"train": []}, False) if new else read_folder(args.speech).first_hours(args.hours)
     except SiTokError as error:
         sys.exit(f"error: {error}")
