@@ -14,6 +14,7 @@ from speech_generator import speech
 from tiny_whisper import save_whisper
 
 from sitok_espnet.errors import SiTokError
+from sitok_espnet.evaluate import whisper
 from sitok_espnet.evaluate.errors import MetricUnavailable, NotMeasurable
 from sitok_espnet.evaluate.local_models import hash_weights
 from sitok_espnet.evaluate.metrics import METRICS, OPTIONAL_METRICS, MetricContext, Sample, build_metric
@@ -30,6 +31,7 @@ def _nothing_at_hand(monkeypatch, tmp_path):
     """The developer's own models are not looked at, and no hub is asked."""
     for name in (*VARIABLES.values(), "SITOK_UTMOS", "SITOK_METRIC_DEVICE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(whisper, "FETCHED", tmp_path / "downloads")
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

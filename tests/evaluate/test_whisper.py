@@ -55,6 +55,14 @@ def test_the_folder_decides_the_library(saved, converted, monkeypatch):
     assert build(converted, monkeypatch, name="whisper_cer").title == "CER (Whisper)"
 
 
+def test_nothing_at_hand_says_both_ways(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(MetricUnavailable, match="whisper-large-v3 are not on this machine.*local/fetch_whisper.py"):
+        build_metric("whisper_wer", MetricContext())
+
+
 def test_the_fetched_folder_is_found_and_the_variable_wins(saved, converted, monkeypatch):
     assert whisper.find_whisper() is None
     whisper.FETCHED.parent.mkdir()

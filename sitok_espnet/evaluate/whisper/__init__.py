@@ -46,7 +46,12 @@ def open_whisper() -> AbsWhisper:
     found = find_whisper()
     if isinstance(found, Path) and is_converted(found):
         return CTranslate2Whisper(found)
-    return TransformersWhisper()
+    try:
+        return TransformersWhisper()
+    except MetricUnavailable as error:
+        if found is not None:
+            raise
+        raise MetricUnavailable(f"{error}; or {REMEDY}") from error
 
 
 def _is_saved(folder: Path) -> bool:
