@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SiTok on English telephone prompts: one speaker, 24 minutes, made for a laptop.
-#   conf/train_sitok_mini_25hz.yaml  25 Hz, 8 codebooks, understood after some 10 minutes of one core (default)
+#   conf/train_sitok_mini_25hz.yaml  25 Hz, 8 codebooks, understood after 11 minutes of one core (default)
 #   conf/train_sitok_mini.yaml       the paper's working point, 12.5 Hz and one codebook; about 15 minutes on 2 cores
 #   conf/tuning/                     longer runs and a GPU: --train_config conf/tuning/... [--ngpu 1]
 # 256 pieces: at 12.5 Hz every training utterance has at least as many tokens as its transcript needs (stage 3).
